@@ -237,7 +237,7 @@ impl Daemon {
         let expiry = tokio::spawn(Arc::clone(&reloader).follow_expiry());
         let scrape: Scrape = {
             let observed = Arc::clone(&observed);
-            Arc::new(move |format| observed.scrape(format))
+            Arc::new(move |format, out| observed.scrape(format, out))
         };
         if let Some(emulator) = &emulator {
             emulator.written_by(Arc::new(origin::Answers(Arc::clone(&observed))));
@@ -251,7 +251,12 @@ impl Daemon {
         let (bound, api_url) = parts::answer(bound, answers, api_auth);
         let limits = parts::limits(&settings);
         let receiver = bound.serve(limits, Arc::clone(&pipeline), metrics, Arc::clone(&health), Arc::clone(&scrape));
-        let scrape: ScrapeText = Arc::new(move || scrape(Format::Prometheus));
+        let scrape: ScrapeText = Arc::new(move || {
+            let mut text = String::new();
+            // If memory has no room for the metrics of spans, those of the daemon are there.
+            let _ = scrape(Format::Prometheus, &mut text);
+            text
+        });
         let sign_in = parts::sign_in(credentials, health);
         Ok(Daemon {
             journal,

@@ -22,6 +22,7 @@ mod reload;
 pub mod settings;
 mod transport;
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -55,8 +56,8 @@ pub struct ReceiverSettings {
     pub reflection: bool,
 }
 
-/// Function that renders the text of `/metrics` in a format.
-pub type Scrape = Arc<dyn Fn(Format) -> String + Send + Sync>;
+/// Function that writes the text of `/metrics` in a format. It fails if its output does, or if memory has no room for it.
+pub type Scrape = Arc<dyn Fn(Format, &mut dyn fmt::Write) -> fmt::Result + Send + Sync>;
 
 /// Source of the memory of requests. Its methods run on an I/O worker and must not block for long.
 pub trait RequestMemory: Send + Sync + 'static {

@@ -1,5 +1,6 @@
 //! The view of a running daemon from inside the process: its metrics, and the amounts that it holds.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,8 +21,8 @@ pub struct Observed {
     pub(super) unread: Arc<AtomicU64>,
 }
 
-impl std::fmt::Debug for Observed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Observed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Observed").finish_non_exhaustive()
     }
 }
@@ -61,15 +62,20 @@ impl Observed {
         self.metrics.decided_traces()
     }
 
-    /// Returns the text of `/metrics` in this format.
-    pub(super) fn scrape(&self, format: Format) -> String {
+    /// Writes the text of `/metrics` in this format.
+    ///
+    /// # Errors
+    /// If `out` fails, or if memory has no room for the metrics of spans.
+    pub(super) fn scrape(&self, format: Format, out: &mut dyn fmt::Write) -> fmt::Result {
         let pipeline = &self.pipeline;
         pipeline.followed.suggest();
         self.metrics.month_estimate(pipeline.table.policies().month_estimate(pipeline.clock.now_ms()).unwrap_or(0.0));
-        let Some(span_metrics) = &pipeline.span_metrics else {
-            return self.metrics.exposition(self.held(), format, |_| {});
-        };
-        self.metrics.span_metrics(&span_metrics.totals());
-        self.metrics.exposition(self.held(), format, |out| span_metrics.render(format, out))
+        let span_metrics = pipeline.span_metrics.as_ref();
+        if let Some(span_metrics) = span_metrics {
+            self.metrics.span_metrics(&span_metrics.totals());
+        }
+        self.metrics.exposition(self.held(), format, out, |out| {
+            span_metrics.map_or(Ok(()), |span_metrics| span_metrics.render(format, out))
+        })
     }
 }

@@ -16,6 +16,7 @@ mod table;
 mod tests;
 mod values;
 
+use std::fmt;
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, SharedString};
@@ -437,19 +438,26 @@ impl Metrics {
         self.handle.render()
     }
 
-    /// Returns the text that `/metrics` serves in `format`, with the metrics that `more` appends.
-    #[must_use]
-    pub fn exposition(&self, held: HeldAmounts, format: Format, more: impl FnOnce(&mut String)) -> String {
+    /// Writes the text that `/metrics` serves in `format`, with the metrics that `more` writes.
+    ///
+    /// # Errors
+    /// If `out` or `more` fails.
+    pub fn exposition(
+        &self,
+        held: HeldAmounts,
+        format: Format,
+        out: &mut dyn fmt::Write,
+        more: impl FnOnce(&mut dyn fmt::Write) -> fmt::Result,
+    ) -> fmt::Result {
         let mut text = self.render(held);
         if format == Format::OpenMetrics {
             text = open_metrics::of_prometheus(&text);
         }
         process::render(format, &mut text);
-        more(&mut text);
-        if format == Format::OpenMetrics {
-            text.push_str("# EOF\n");
-        }
-        text
+        out.write_str(&text)?;
+        drop(text);
+        more(out)?;
+        if format == Format::OpenMetrics { out.write_str("# EOF\n") } else { Ok(()) }
     }
 
     /// Sets the totals of the metrics of spans.

@@ -117,7 +117,7 @@ impl Daemon {
         health.set_ready();
         let scrape = {
             let metrics = Arc::clone(&metrics);
-            Arc::new(move |_| metrics.render(Default::default()))
+            Arc::new(move |_, out: &mut dyn std::fmt::Write| out.write_str(&metrics.render(Default::default())))
         };
         let receiver = bound.serve(settings, Arc::clone(&table), Arc::clone(&metrics), Arc::clone(&health), scrape);
         Daemon { address, table, health, metrics, receiver }

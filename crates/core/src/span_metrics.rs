@@ -20,15 +20,16 @@ pub mod settings;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
-use self::exemplar::Exemplar;
+use self::exemplar::Exemplars;
 pub use self::exposition::Format;
 use self::exposition::Writer;
 use self::graph::ServiceGraph;
-use self::read::{KeyReader, ScopePart, SpanPart};
+use self::read::{KeyReader, ResourcePart, SpanPart};
 use self::series::{Observation, SeriesTable};
 use self::settings::{SpanMetricsSettings, SpanNames};
 use crate::budget::{Budget, Share};
@@ -43,18 +44,25 @@ const SLICE_SPANS: usize = 128;
 /// The interval at which unused series are looked for.
 const SWEEP_MS: Millis = 5_000;
 
+/// The largest table that is copied for a scrape although memory is full: some 4,000 series. A scrape is needed most when
+/// memory is full.
+const COPY_BYTES_FREE: usize = 1 << 20;
+
 /// The buffers for the keys of some spans. Reuse them, because they keep their capacity.
 #[derive(Debug, Default)]
 pub struct KeyBuffer {
     keys: Vec<u8>,
     observations: Vec<Observation>,
+    /// The dimensions of the present resource.
+    dimensions: Vec<u8>,
 }
 
 impl KeyBuffer {
     /// Returns the bytes of memory that the buffers take.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        self.keys.capacity() + self.observations.capacity() * size_of::<Observation>()
+        let observations = self.observations.capacity() * size_of::<Observation>();
+        self.keys.capacity() + self.dimensions.capacity() + observations
     }
 }
 
@@ -90,7 +98,10 @@ pub struct SpanMetrics {
     adjusted: Mutex<f64>,
     unrepresented: AtomicU64,
     project: Mutex<Option<String>>,
+    budget: Budget,
+    /// The memory of the table that is charged.
     share: Mutex<Share>,
+    charged_bytes: AtomicUsize,
     swept_ms: AtomicU64,
 }
 
@@ -106,11 +117,15 @@ impl SpanMetrics {
             reader: KeyReader::new(settings, settings.span_names),
             tried,
             table: Mutex::new(table),
-            graph: settings.service_graph.then(|| Mutex::new(ServiceGraph::new(&bounds, settings.expire_after))),
+            graph: settings
+                .service_graph
+                .then(|| Mutex::new(ServiceGraph::new(&bounds, settings.expire_after, budget.share()))),
             adjusted: Mutex::default(),
             unrepresented: AtomicU64::default(),
             project: Mutex::default(),
+            budget: budget.clone(),
             share: Mutex::new(budget.share()),
+            charged_bytes: AtomicUsize::default(),
             swept_ms: AtomicU64::default(),
         }
     }
@@ -124,14 +139,15 @@ impl SpanMetrics {
     pub fn count(&self, scan: &Scan, body: &[u8], counted: Bits, buffer: &mut KeyBuffer, now_ms: Millis) {
         let now_s = seconds(now_ms);
         let facts = scan.facts.iter().filter(|fact| fact.bits & counted != 0);
-        let mut scope: Option<(u32, ScopePart<'_>)> = None;
+        // A resource may have many scopes, and it may be nearly as large as the request. So it is read once.
+        let mut resource = None;
         for fact in facts {
-            if scope.as_ref().is_none_or(|(index, _)| *index != fact.scope) {
-                let found = scan.scopes.get(fact.scope as usize).copied().unwrap_or_default();
-                scope = Some((fact.scope, self.reader.scope(&found, body)));
+            let Some(scope) = scan.scopes.get(fact.scope as usize) else { continue };
+            if resource.replace(scope.resource) != Some(scope.resource) {
+                buffer.dimensions.clear();
+                self.reader.write_dimensions(scope.resource.of(body), &mut buffer.dimensions);
             }
-            let Some((_, part)) = &scope else { continue };
-            self.prepare(fact, part, body, buffer);
+            self.prepare(fact, scope.service.of(body), body, buffer);
             if buffer.observations.len() >= SLICE_SPANS {
                 self.flush(buffer, now_s);
             }
@@ -140,22 +156,28 @@ impl SpanMetrics {
     }
 
     /// Prepares the key of a span outside the lock of the table.
-    fn prepare(&self, fact: &SpanFact, scope: &ScopePart<'_>, body: &[u8], buffer: &mut KeyBuffer) {
+    fn prepare(&self, fact: &SpanFact, service: &[u8], body: &[u8], buffer: &mut KeyBuffer) {
+        let KeyBuffer { keys, observations, dimensions } = buffer;
+        let resource = ResourcePart { service, dimensions };
         let span = self.reader.span(fact.span.of(body));
-        let at = buffer.keys.len();
-        self.reader.write_key(scope, &span, &mut buffer.keys);
+        let at = keys.len();
+        self.reader.write_key(resource, &span, keys);
         let nanos = duration_nanos(fact.start_unix_nano, fact.end_unix_nano);
-        buffer.observations.push(Observation { at: at as u32, nanos, is_tried: false });
+        observations.push(Observation { at: at as u32, nanos, is_tried: false });
         if let Some(tried) = &self.tried {
-            let at = buffer.keys.len();
-            tried.write_key(scope, &span, &mut buffer.keys);
-            buffer.observations.push(Observation { at: at as u32, nanos, is_tried: true });
+            let at = keys.len();
+            tried.write_key(resource, &span, keys);
+            observations.push(Observation { at: at as u32, nanos, is_tried: true });
         }
     }
 
     fn flush(&self, buffer: &mut KeyBuffer, now_s: u32) {
         if !buffer.observations.is_empty() {
-            self.table.lock().observe(&buffer.keys, &buffer.observations, now_s);
+            let mut table = self.table.lock();
+            table.observe(&buffer.keys, &buffer.observations, now_s);
+            let bytes = table.heap_bytes();
+            drop(table);
+            self.charge(bytes);
             buffer.keys.clear();
             buffer.observations.clear();
         }
@@ -164,40 +186,24 @@ impl SpanMetrics {
     /// Takes the decisions of one round of work: sets exemplars of kept traces, and sums what they stand for. Call it
     /// before the kept spans go to the exporter. `unix_s` is the present time since 1970.
     pub fn decided(&self, kept: &[KeptSpans], tally: &Tally, now_ms: Millis, unix_s: u32) {
-        let mut key = Vec::new();
         if tally.unrepresented_calls > 0 {
             self.unrepresented.fetch_add(tally.unrepresented_calls, Relaxed);
         }
+        let mut adjusted = 0.0;
+        let mut exemplars = Exemplars::new(&self.reader, &self.table, self.budget.share(), unix_s);
         for kept in kept.iter().filter(|kept| !kept.keep.is_dropped()) {
             let calls = kept.fragment.counted_spans();
             if calls > 0 {
-                *self.adjusted.lock() += calls as f64 * kept.keep.threshold.adjusted_count();
-                self.set_exemplars(kept, &mut key, unix_s);
+                adjusted += calls as f64 * kept.keep.threshold.adjusted_count();
+                exemplars.offer(&kept.fragment.peek());
             }
+        }
+        exemplars.flush();
+        if adjusted > 0.0 {
+            *self.adjusted.lock() += adjusted;
         }
         if let Some(graph) = &self.graph {
-            let mut graph = graph.lock();
-            for (fragment, weight) in &tally.followed {
-                graph.follow(&fragment.peek(), *weight, now_ms);
-            }
-        }
-    }
-
-    fn set_exemplars(&self, kept: &KeptSpans, key: &mut Vec<u8>, unix_s: u32) {
-        let fragment = kept.fragment.peek();
-        let body = fragment.body();
-        let mut scope: Option<(u32, ScopePart<'_>)> = None;
-        for placed in fragment.placed().filter(|placed| placed.is_counted) {
-            let index = placed.scope_id.scope;
-            if scope.as_ref().is_none_or(|(known, _)| *known != index) {
-                scope = Some((index, self.reader.scope(&placed.scope, body)));
-            }
-            let Some((_, part)) = &scope else { continue };
-            let span = self.reader.span(placed.span.of(body));
-            let Some(exemplar) = Exemplar::of(&span, unix_s) else { continue };
-            self.reader.write_key(part, &span, key);
-            self.table.lock().set_exemplar(key, exemplar);
-            key.clear();
+            graph::follow(graph, &tally.followed, now_ms);
         }
     }
 
@@ -208,12 +214,21 @@ impl SpanMetrics {
             return;
         }
         self.swept_ms.store(now_ms, Relaxed);
-        self.table.lock().expire(seconds(now_ms));
+        let mut table = self.table.lock();
+        table.expire(seconds(now_ms));
+        let bytes = table.heap_bytes();
+        drop(table);
+        self.charge(bytes);
         if let Some(graph) = &self.graph {
             graph.lock().expire(now_ms);
         }
-        let bytes = self.heap_bytes();
-        self.share.lock().resize(bytes);
+    }
+
+    /// Charges the memory of the table. The graph does this itself.
+    fn charge(&self, bytes: usize) {
+        if self.charged_bytes.swap(bytes, Relaxed) != bytes {
+            self.share.lock().resize(bytes);
+        }
     }
 
     /// Returns the bytes of memory that all series take.
@@ -240,15 +255,27 @@ impl SpanMetrics {
         }
     }
 
-    /// Appends all series to `out`.
-    pub fn render(&self, format: Format, out: &mut String) {
+    /// Writes all series to `out`.
+    ///
+    /// # Errors
+    /// If `out` fails, or if memory has no room for a copy of the series.
+    pub fn render(&self, format: Format, out: &mut dyn fmt::Write) -> fmt::Result {
         let mut writer = Writer::new(format, self.project.lock().clone(), out);
-        // Thousands of series take milliseconds to write. A copy of the table takes a fraction of one.
-        let table = self.table.lock().clone();
+        let (table, _share) = self.copy().ok_or(fmt::Error)?;
         table.render(&self.reader, &mut writer);
         if let Some(graph) = &self.graph {
-            graph.lock().render(&mut writer);
+            let counts = graph.lock().counts();
+            counts.render(&mut writer);
         }
+        writer.finish()
+    }
+
+    /// Returns a copy of the table, because thousands of series take milliseconds to write. A copy takes a fraction of
+    /// one.
+    fn copy(&self) -> Option<(SeriesTable, Share)> {
+        let bytes = self.table.lock().heap_bytes();
+        let share = if bytes <= COPY_BYTES_FREE { self.budget.force(bytes) } else { self.budget.reserve(bytes)? };
+        Some((self.table.lock().clone(), share))
     }
 }
 

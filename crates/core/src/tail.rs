@@ -21,6 +21,7 @@ mod held_spans;
 pub mod journal_hold;
 pub mod kept;
 mod missing_parents;
+pub(crate) mod notes;
 mod packed;
 pub mod request;
 mod rescan;

@@ -9,6 +9,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tower::ServiceExt;
 
@@ -49,8 +50,8 @@ const TEXT_TYPE: &str = "text/plain; charset=utf-8";
 /// Status of a probe that fails.
 const UNREADY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 
-/// Largest number of concurrent scrapes, until they are sent. Each takes about 100 KiB, which a peer may leave unread
-/// for a while.
+/// Largest number of concurrent scrapes, until they are sent. Each takes about 100 KiB, more with the metrics of spans. A
+/// peer may leave it unread for a while. They are made one after the other.
 pub(in crate::receiver) const SCRAPES_MAX: usize = 8;
 
 /// Services of an address. Every address also serves the probes.
@@ -116,6 +117,8 @@ pub(in crate::receiver) struct Router<I> {
     pub(in crate::receiver) api: Option<ApiRoutes>,
     pub(in crate::receiver) scrape: Scrape,
     pub(in crate::receiver) scrapes: Arc<Places>,
+    /// The turn to make the text of a scrape, for one at a time.
+    pub(in crate::receiver) scrape_turn: Arc<Semaphore>,
 }
 
 impl<I: Intake> Router<I> {
@@ -272,8 +275,8 @@ impl<I: Intake> Router<I> {
         (status, headers, body)
     }
 
-    /// Returns the metrics. Holds one of the [`SCRAPES_MAX`] places until they have been sent, and charges them to the
-    /// memory budget. They are made on a thread that may be busy for some milliseconds.
+    /// Returns the metrics. Holds one of the [`SCRAPES_MAX`] places until they have been sent. They are made on a thread
+    /// that may be busy for some milliseconds.
     async fn scraped(
         &self,
         headers: &HeaderMap,
@@ -281,9 +284,15 @@ impl<I: Intake> Router<I> {
     ) -> Result<(StatusCode, HeaderMap, Bytes), Refusal> {
         let place = self.scrapes.take(connection).ok_or(Refusal::Overloaded)?;
         let (form, scrape) = (ScrapeForm::asked(headers), Arc::clone(&self.scrape));
-        let made = tokio::task::spawn_blocking(move || form.answer(&scrape)).await;
-        let (bytes, headers) = made.map_err(|_| Refusal::Stopping)?;
-        let share = self.exports.intake().budget().force(bytes.len());
+        let budget = self.exports.intake().budget().clone();
+        // A copy of the metrics of spans, and the state of gzip, exist once. A client that has gone does not end this.
+        let turn = Arc::clone(&self.scrape_turn).acquire_owned().await.map_err(|_| Refusal::Stopping)?;
+        let make = move || {
+            let _turn = turn;
+            form.answer(&scrape, &budget)
+        };
+        let made = tokio::task::spawn_blocking(make).await.map_err(|_| Refusal::Stopping)?;
+        let (bytes, share, headers) = made.ok_or(Refusal::NoRoom)?;
         let held = Held { bytes, _rest: (place, connection.scrape(), share) };
         Ok((StatusCode::OK, headers, held.into()))
     }

@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulConnection;
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::either::Either;
@@ -258,6 +258,7 @@ impl BoundAddresses {
             api,
             scrape,
             scrapes: Places::new(SCRAPES_MAX),
+            scrape_turn: Arc::new(Semaphore::new(1)),
         });
         tokio::spawn(queue::keep_short(Arc::downgrade(router.exports.queue())));
         tokio::spawn(queue::keep_probing(Arc::downgrade(router.exports.queue())));

@@ -35,12 +35,12 @@ pub enum Format {
     OpenMetrics,
 }
 
-/// Writes families of metrics.
-#[derive(Debug)]
+/// Writes families of metrics. Once the output has failed, writes nothing more.
 pub(super) struct Writer<'o> {
     format: Format,
     project: Option<String>,
-    out: &'o mut String,
+    out: &'o mut dyn Write,
+    result: fmt::Result,
 }
 
 /// The counts of the buckets of a histogram, and the sum of its values.
@@ -54,8 +54,13 @@ pub(super) struct HistogramPart<'a> {
 }
 
 impl<'o> Writer<'o> {
-    pub(super) fn new(format: Format, project: Option<String>, out: &'o mut String) -> Self {
-        Writer { format, project, out }
+    pub(super) fn new(format: Format, project: Option<String>, out: &'o mut dyn Write) -> Self {
+        Writer { format, project, out, result: Ok(()) }
+    }
+
+    /// Returns the result of the output.
+    pub(super) fn finish(self) -> fmt::Result {
+        self.result
     }
 
     /// Begins a family. `name` has no `_total`.
@@ -83,7 +88,7 @@ impl<'o> Writer<'o> {
             {
                 self.exemplar(exemplar);
             }
-            self.out.push('\n');
+            self.line(format_args!("\n"));
         }
         self.line(format_args!("{name}_sum{{{labels}}} {}\n{name}_count{{{labels}}} {sum}\n", part.sum_s));
     }
@@ -101,8 +106,9 @@ impl<'o> Writer<'o> {
     }
 
     fn line(&mut self, text: fmt::Arguments<'_>) {
-        // Writing to a string does not fail.
-        let _ = self.out.write_fmt(text);
+        if self.result.is_ok() {
+            self.result = self.out.write_fmt(text);
+        }
     }
 }
 
@@ -115,22 +121,23 @@ impl SeriesTable {
     /// Writes all series.
     pub(super) fn render(&self, reader: &KeyReader, writer: &mut Writer<'_>) {
         let bounds = bounds_text(self.bounds());
-        let labels: Vec<String> = self.all().map(|(_, key, _)| labels_of(key, reader)).collect();
         writer.family(
             "traces_span_metrics_calls",
             "counter",
             "Spans by their labels, counted before traces are dropped.",
         );
-        for (labels, (_, _, buckets)) in labels.iter().zip(self.all()) {
-            writer.counter("traces_span_metrics_calls", labels, buckets.iter().sum());
+        // The labels of all series together may be many megabytes, so they are made twice.
+        for (_, key, buckets) in self.all() {
+            writer.counter("traces_span_metrics_calls", &labels_of(key, reader), buckets.iter().sum());
         }
         let name = "traces_span_metrics_duration_seconds";
         writer.family(name, "histogram", "Durations of these spans.");
-        for (labels, (series, _, buckets)) in labels.iter().zip(self.all()) {
+        for (series, key, buckets) in self.all() {
             let exemplar = Some(series.exemplar).filter(Exemplar::is_set);
             let bucket = |nanos| self.bounds().partition_point(|&bound| bound < nanos);
             let exemplar = exemplar.map(|exemplar| (bucket(exemplar.nanos()), exemplar));
-            writer.histogram(name, labels, &HistogramPart { bounds: &bounds, buckets, sum_s: series.sum_s, exemplar });
+            let part = HistogramPart { bounds: &bounds, buckets, sum_s: series.sum_s, exemplar };
+            writer.histogram(name, &labels_of(key, reader), &part);
         }
     }
 }

@@ -5,19 +5,20 @@
 //! waits for the other one. Each pair counts one call for each trace that its trace stands for. A database has no
 //! spans, so the client's half is enough. The same is true of a peer that the client names and that sends no spans.
 
+mod call;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
+use parking_lot::Mutex;
 
-use super::duration_nanos;
+use self::call::{Call, CallId, CallPlace, Half};
+use super::SLICE_SPANS;
 use super::exposition::{HistogramPart, Writer, bounds_text, write_label};
-use super::label;
-use crate::otlp::fields::span;
-use crate::otlp::view::{self, AnyValue, StatusCode};
-use crate::otlp::wire::{Reader, WireValue};
-use crate::tail::request::OpenFragment;
+use crate::budget::Share;
+use crate::tail::request::Fragment;
 use crate::tail::table::Millis;
 
 /// The most halves that wait. Some 20 traces a second are followed, each with some 20 halves.
@@ -26,22 +27,14 @@ const WAITING_MAX: usize = 16_384;
 /// The time that a half waits for the other one: longer than most traces last.
 const WAIT_MS: Millis = 30_000;
 
+/// The number of entries up to which no memory is given back.
+const CAPACITY_MIN: usize = 256;
+
 /// The most pairs of services that are told apart. Further ones are counted together.
 const EDGES_MAX: usize = 1_000;
 
-const SERVER: i32 = 2;
-const CLIENT: i32 = 3;
-const PRODUCER: i32 = 4;
-const CONSUMER: i32 = 5;
-
 /// The caller of a server whose span has no parent.
 const USER: &str = "user";
-
-/// Attributes of a client that name a database, in the order in which they are asked.
-const DATABASE: [&[u8]; 4] = [b"db.namespace", b"db.name", b"db.system.name", b"db.system"];
-
-/// Attributes of a client that name a peer, in the order in which they are asked.
-const PEER: [&[u8]; 3] = [b"peer.service", b"service.peer.name", b"server.address"];
 
 /// The value of `connection_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -80,143 +73,93 @@ struct Edge {
     last_ms: Millis,
 }
 
-/// The ids of a trace and of the client's span.
-type CallId = ([u8; 16], [u8; 8]);
-
-/// One half of a call, which waits for the other one.
+/// A half that waits for the other one.
 #[derive(Debug)]
-struct Half {
-    is_server: bool,
-    service: Box<str>,
-    /// The peer that a client names.
-    peer: Option<Box<str>>,
-    is_messaging: bool,
-    failed: bool,
-    nanos: u64,
-    weight: u64,
+struct Waiting {
+    half: Half,
     since_ms: Millis,
+    /// The number of its entry in the order.
+    number: u64,
 }
 
 /// The calls between services.
 #[derive(Debug)]
 pub(super) struct ServiceGraph {
     bounds: Box<[u64]>,
-    waiting: HashMap<CallId, Half, RandomState>,
-    /// The halves in the order in which they came. Some may be gone.
-    order: VecDeque<(CallId, Millis)>,
+    waiting: HashMap<CallId, Waiting, RandomState>,
+    /// The halves in the order in which they came, each with a number of its own. Some may be gone; at most twice as many
+    /// as may wait.
+    order: VecDeque<(CallId, u64)>,
+    next_number: u64,
     edges: HashMap<EdgeKey, Edge, RandomState>,
     expire_ms: Millis,
-    /// Bytes of all names.
+    /// Bytes of the names of the halves that wait.
     name_bytes: usize,
+    /// The memory that is charged.
+    share: Share,
 }
 
-/// The parts of a span that the graph needs.
-#[derive(Debug, Default)]
-struct GraphSpan<'a> {
-    trace_id: &'a [u8],
-    span_id: &'a [u8],
-    parent_span_id: &'a [u8],
-    kind: i32,
-    start_unix_nano: u64,
-    end_unix_nano: u64,
-    failed: bool,
-    /// The values of [`DATABASE`] and of [`PEER`].
-    database: [&'a [u8]; DATABASE.len()],
-    peer: [&'a [u8]; PEER.len()],
+/// A copy of the counts of a [`ServiceGraph`].
+#[derive(Debug)]
+pub(super) struct GraphCounts {
+    bounds: Box<[u64]>,
+    edges: Vec<(EdgeKey, Edge)>,
 }
 
-impl<'a> GraphSpan<'a> {
-    fn read(message: &'a [u8]) -> Self {
-        let mut found = GraphSpan::default();
-        let mut reader = Reader::new(message);
-        while let Ok(Some(field)) = reader.field() {
-            match field {
-                (span::TRACE_ID, WireValue::Len(v)) => found.trace_id = v,
-                (span::SPAN_ID, WireValue::Len(v)) => found.span_id = v,
-                (span::PARENT_SPAN_ID, WireValue::Len(v)) => found.parent_span_id = v,
-                (span::KIND, WireValue::Varint(v)) => found.kind = v as i32,
-                (span::START_TIME_UNIX_NANO, WireValue::Fixed64(v)) => found.start_unix_nano = v,
-                (span::END_TIME_UNIX_NANO, WireValue::Fixed64(v)) => found.end_unix_nano = v,
-                (span::STATUS, WireValue::Len(v)) => found.failed = view::status(v).0 == StatusCode::Error,
-                (span::ATTRIBUTES, WireValue::Len(v)) => found.attribute(view::key_value(v)),
-                _ => {}
+/// Takes the spans of followed traces, each with the number of traces that its trace stands for. They are read outside
+/// the lock, because requests wait for it.
+pub(super) fn follow(graph: &Mutex<ServiceGraph>, followed: &[(Fragment, u64)], now_ms: Millis) {
+    let mut calls = Vec::new();
+    for (fragment, weight) in followed {
+        let fragment = fragment.peek();
+        for (message, service) in fragment.spans_with_service() {
+            calls.extend(Call::read(message, service, *weight));
+            if calls.len() >= SLICE_SPANS {
+                graph.lock().take(&mut calls, now_ms);
             }
         }
-        found
     }
-
-    fn attribute(&mut self, (key, value): (&'a [u8], AnyValue<'a>)) {
-        let AnyValue::String(value) = value else { return };
-        let known = DATABASE.iter().zip(&mut self.database).chain(PEER.iter().zip(&mut self.peer));
-        for (_, place) in known.filter(|(name, _)| **name == key) {
-            *place = value;
-        }
-    }
-
-    fn first<'b>(values: &'b [&'a [u8]]) -> Option<&'a [u8]> {
-        values.iter().copied().find(|value| !value.is_empty())
-    }
-
-    /// Returns the id of the call that the span is a half of: its own for a client, and that of its parent for a server.
-    fn call(&self) -> Option<CallId> {
-        let id = match self.kind {
-            CLIENT | PRODUCER => self.span_id,
-            SERVER | CONSUMER => self.parent_span_id,
-            _ => return None,
-        };
-        let id: [u8; 8] = id.try_into().ok().filter(|id| *id != [0; 8])?;
-        Some((self.trace_id.try_into().ok()?, id))
+    if !calls.is_empty() {
+        graph.lock().take(&mut calls, now_ms);
     }
 }
 
 impl ServiceGraph {
-    pub(super) fn new(bounds: &[u64], expire_after: Duration) -> Self {
+    /// Creates a graph without any calls. The empty `share` becomes that of its memory.
+    pub(super) fn new(bounds: &[u64], expire_after: Duration, share: Share) -> Self {
         ServiceGraph {
             bounds: bounds.into(),
             waiting: HashMap::default(),
             order: VecDeque::new(),
+            next_number: 0,
             edges: HashMap::default(),
             expire_ms: expire_after.as_millis() as Millis,
             name_bytes: 0,
+            share,
         }
     }
 
-    /// Takes the spans of a followed trace that stands for `weight` traces.
-    pub(super) fn follow(&mut self, fragment: &OpenFragment<'_>, weight: u64, now_ms: Millis) {
-        for (message, service) in fragment.spans_with_service() {
-            let span = GraphSpan::read(message);
-            self.span(&span, service, weight, now_ms);
+    /// Takes calls, and leaves `calls` empty.
+    fn take(&mut self, calls: &mut Vec<Call>, now_ms: Millis) {
+        for Call { place, half } in calls.drain(..) {
+            match place {
+                CallPlace::Database(database) => {
+                    self.count(half.service.clone(), database, ConnectionType::Database, &half, now_ms);
+                }
+                CallPlace::FromOutside => {
+                    self.count(USER.into(), half.service.clone(), ConnectionType::VirtualNode, &half, now_ms);
+                }
+                CallPlace::Between(call) => self.pair(call, half, now_ms),
+            }
         }
-    }
-
-    fn span(&mut self, span: &GraphSpan<'_>, service: &[u8], weight: u64, now_ms: Millis) {
-        let is_server = matches!(span.kind, SERVER | CONSUMER);
-        let nanos = duration_nanos(span.start_unix_nano, span.end_unix_nano);
-        let half = Half {
-            is_server,
-            service: text(service),
-            peer: GraphSpan::first(&span.peer).map(text),
-            is_messaging: matches!(span.kind, PRODUCER | CONSUMER),
-            failed: span.failed,
-            nanos,
-            weight,
-            since_ms: now_ms,
-        };
-        let database = GraphSpan::first(&span.database).filter(|_| span.kind == CLIENT);
-        if let Some(database) = database {
-            self.count(half.service.clone(), text(database), ConnectionType::Database, &half, now_ms);
-        } else if let Some(call) = span.call() {
-            self.pair(call, half, now_ms);
-        } else if span.kind == SERVER {
-            self.count(USER.into(), half.service.clone(), ConnectionType::VirtualNode, &half, now_ms);
-        }
+        self.share.resize(self.heap_bytes());
     }
 
     /// Counts the call if its other half waits, or lets this one wait.
     fn pair(&mut self, call: CallId, half: Half, now_ms: Millis) {
         match self.waiting.get(&call) {
-            Some(other) if other.is_server != half.is_server => {
-                let Some(other) = self.waiting.remove(&call) else { return };
+            Some(other) if other.half.is_server != half.is_server => {
+                let Some(Waiting { half: other, .. }) = self.waiting.remove(&call) else { return };
                 self.name_bytes = self.name_bytes.saturating_sub(other.bytes());
                 let (client, server) = if half.is_server { (other, half) } else { (half, other) };
                 let failed = client.failed || server.failed;
@@ -228,13 +171,24 @@ impl ServiceGraph {
             // A span that came twice, or a client with several servers, of which the first one counts.
             Some(_) => {}
             None => {
-                while self.waiting.len() >= WAITING_MAX {
-                    self.expire_first(now_ms);
-                }
+                self.make_room(now_ms);
                 self.name_bytes += half.bytes();
-                self.order.push_back((call, now_ms));
-                self.waiting.insert(call, half);
+                self.order.push_back((call, self.next_number));
+                self.waiting.insert(call, Waiting { half, since_ms: now_ms, number: self.next_number });
+                self.next_number += 1;
             }
+        }
+    }
+
+    /// Makes room for one more half.
+    fn make_room(&mut self, now_ms: Millis) {
+        // The halves of a call that is counted leave `waiting`, but not `order`.
+        if self.order.len() >= 2 * WAITING_MAX {
+            let waiting = &self.waiting;
+            self.order.retain(|entry| half_of(waiting, entry).is_some());
+        }
+        while self.waiting.len() >= WAITING_MAX {
+            self.expire_first(now_ms);
         }
     }
 
@@ -258,21 +212,37 @@ impl ServiceGraph {
 
     /// Ends the wait of halves whose time is over, and removes pairs of services that were silent for long.
     pub(super) fn expire(&mut self, now_ms: Millis) {
-        while self.order.front().is_some_and(|(_, since_ms)| now_ms.saturating_sub(*since_ms) >= WAIT_MS) {
+        let is_over = |waiting: &Waiting| now_ms.saturating_sub(waiting.since_ms) >= WAIT_MS;
+        while self.order.front().is_some_and(|entry| half_of(&self.waiting, entry).is_none_or(is_over)) {
             self.expire_first(now_ms);
         }
         let expire_ms = self.expire_ms;
         self.edges.retain(|_, edge| now_ms.saturating_sub(edge.last_ms) < expire_ms);
+        self.shrink();
+        self.share.resize(self.heap_bytes());
     }
 
-    /// Ends the wait of the first half. A client that names its peer counts as a call to a node without spans.
+    /// Gives back the memory that remains after a burst.
+    fn shrink(&mut self) {
+        let is_spare = |capacity: usize, len: usize| capacity > 4 * len.max(CAPACITY_MIN);
+        if is_spare(self.order.capacity(), self.order.len()) {
+            self.order.shrink_to(2 * self.order.len());
+        }
+        if is_spare(self.waiting.capacity(), self.waiting.len()) {
+            self.waiting.shrink_to(2 * self.waiting.len());
+        }
+        if is_spare(self.edges.capacity(), self.edges.len()) {
+            self.edges.shrink_to(2 * self.edges.len());
+        }
+    }
+
+    /// Removes the first entry of the order, and ends the wait of its half. A client that names its peer counts as a call to a node without spans.
     fn expire_first(&mut self, now_ms: Millis) {
-        let Some((call, since_ms)) = self.order.pop_front() else { return self.waiting.clear() };
-        // The half may be gone, and a later one may have its id.
-        if self.waiting.get(&call).is_none_or(|half| half.since_ms != since_ms) {
+        let Some(entry) = self.order.pop_front() else { return };
+        if half_of(&self.waiting, &entry).is_none() {
             return;
         }
-        let Some(mut half) = self.waiting.remove(&call) else { return };
+        let Some(Waiting { mut half, .. }) = self.waiting.remove(&entry.0) else { return };
         self.name_bytes = self.name_bytes.saturating_sub(half.bytes());
         if let Some(peer) = half.peer.take().filter(|_| !half.is_server) {
             self.count(half.service.clone(), peer, ConnectionType::VirtualNode, &half, now_ms);
@@ -284,15 +254,24 @@ impl ServiceGraph {
         let edge = size_of::<Edge>() + (self.bounds.len() + 1) * size_of::<u64>() + 64;
         self.waiting.allocation_size()
             + self.name_bytes
-            + self.order.capacity() * size_of::<(CallId, Millis)>()
+            + self.order.capacity() * size_of::<(CallId, u64)>()
             + self.edges.allocation_size()
             + self.edges.len() * edge
     }
 
+    /// Returns a copy of the counts, to be written without a lock.
+    pub(super) fn counts(&self) -> GraphCounts {
+        let edges = self.edges.iter().map(|(key, edge)| (key.clone(), edge.clone())).collect();
+        GraphCounts { bounds: self.bounds.clone(), edges }
+    }
+}
+
+impl GraphCounts {
     /// Writes all series.
-    pub(super) fn render(&self, writer: &mut Writer<'_>) {
+    pub(super) fn render(self, writer: &mut Writer<'_>) {
         let bounds = bounds_text(&self.bounds);
-        let mut edges: Vec<(String, &Edge)> = self.edges.iter().map(|(key, edge)| (key.labels(), edge)).collect();
+        let labelled = self.edges.iter().map(|(key, edge)| (key.labels(), edge));
+        let mut edges: Vec<(String, &Edge)> = labelled.collect();
         edges.sort_by(|(one, _), (other, _)| one.cmp(other));
         let name = "traces_service_graph_request";
         writer.family(name, "counter", "Calls between services; an estimate.");
@@ -306,12 +285,6 @@ impl ServiceGraph {
             let part = HistogramPart { bounds: &bounds, buckets: &edge.buckets, sum_s: edge.sum_s, exemplar: None };
             writer.histogram(name, labels, &part);
         }
-    }
-}
-
-impl Half {
-    fn bytes(&self) -> usize {
-        self.service.len() + self.peer.as_ref().map_or(0, |peer| peer.len())
     }
 }
 
@@ -331,12 +304,12 @@ impl EdgeKey {
     }
 }
 
-/// Returns the name of a service or a peer as a label.
-fn text(name: &[u8]) -> Box<str> {
-    let name = if name.is_empty() { super::read::UNKNOWN_SERVICE } else { name };
-    let mut out = Vec::new();
-    label::write_value(name, &mut out);
-    label::split_value(&out).0.into()
+/// Returns the half of an entry of the order, if it still waits. A later half may have the same id.
+fn half_of<'w>(
+    waiting: &'w HashMap<CallId, Waiting, RandomState>,
+    (call, number): &(CallId, u64),
+) -> Option<&'w Waiting> {
+    waiting.get(call).filter(|waiting| waiting.number == *number)
 }
 
 #[cfg(test)]

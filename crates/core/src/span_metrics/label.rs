@@ -20,15 +20,19 @@ pub(super) fn with_length(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     out.push(0);
     write(out);
     let written = &out[at + 1..];
-    let len = if written.len() <= VALUE_BYTES_MAX { written.len() } else { end_of_text(written) };
+    let len = first_bytes(written, VALUE_BYTES_MAX).len();
     out.truncate(at + 1 + len);
     out[at] = len as u8;
 }
 
-/// Returns the end of the last whole character within the first [`VALUE_BYTES_MAX`] bytes of a valid text.
-fn end_of_text(text: &[u8]) -> usize {
+/// Returns the first `max` bytes, or a few fewer, so that no character of a valid text is cut.
+pub(super) fn first_bytes(text: &[u8], max: usize) -> &[u8] {
+    if text.len() <= max {
+        return text;
+    }
     let is_start = |&at: &usize| text[at] & 0xc0 != 0x80;
-    (0..=VALUE_BYTES_MAX).rev().find(is_start).unwrap_or(0)
+    // A character has four bytes at most.
+    &text[..(max.saturating_sub(3)..=max).rev().find(is_start).unwrap_or(max)]
 }
 
 /// Appends `value` as valid UTF-8. Reads a few bytes more than [`VALUE_BYTES_MAX`], because the caller cuts the text.
@@ -43,6 +47,13 @@ pub(super) fn write_text(value: &[u8], out: &mut Vec<u8>) {
             out.extend_from_slice(REPLACEMENT);
         }
     }
+}
+
+/// Returns the first value in `bytes` with its length before it, as [`with_length`] has written it, and the rest. Returns
+/// an empty value if there is none.
+pub(super) fn split_written(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let len = bytes.first().map_or(0, |&len| 1 + usize::from(len));
+    bytes.split_at_checked(len).filter(|(value, _)| !value.is_empty()).unwrap_or((&[0], &[]))
 }
 
 /// Returns the first value in `bytes`, which [`write_value`] has written, and the rest.

@@ -18,9 +18,8 @@ const TAIL_DIGITS_MIN: usize = 3;
 const UUID_BYTES: usize = 36;
 const UUID_DASHES: [usize; 4] = [8, 13, 18, 23];
 
-/// Appends `name`, without ids. At most `max` bytes of the name are read.
-pub(super) fn write_normalized(name: &[u8], max: usize, out: &mut Vec<u8>) {
-    let name = &name[..name.len().min(max)];
+/// Appends `name`, a valid text, without ids.
+pub(super) fn write_normalized(name: &[u8], out: &mut Vec<u8>) {
     // Adding up needs no branch for each byte.
     let digits = name.iter().fold(0_usize, |sum, byte| sum + usize::from(byte.is_ascii_digit()));
     if digits == 0 {

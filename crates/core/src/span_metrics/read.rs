@@ -11,7 +11,6 @@ use super::label::{self, VALUE_BYTES_MAX, label_name};
 use super::names::write_normalized;
 use super::settings::{SpanMetricsSettings, SpanNames};
 use crate::otlp::fields::span;
-use crate::otlp::scan::Scope;
 use crate::otlp::view::{self, AnyValue, Attributes, StatusCode};
 use crate::otlp::wire::{Reader, WireValue};
 
@@ -47,12 +46,13 @@ pub(super) struct KeyReader {
     dimensions: Vec<(String, String)>,
 }
 
-/// The part of a key that all spans of a scope share.
-#[derive(Debug)]
-pub(super) struct ScopePart<'a> {
-    service: &'a [u8],
-    /// The dimensions that the resource has.
-    dimensions: Values<'a>,
+/// The part of a key that all spans of a resource share.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ResourcePart<'a> {
+    /// The name of the service; empty if the resource has none.
+    pub(super) service: &'a [u8],
+    /// The values that [`KeyReader::write_dimensions`] has written.
+    pub(super) dimensions: &'a [u8],
 }
 
 /// The parts of a span that its key and its exemplar are made of.
@@ -87,17 +87,24 @@ impl KeyReader {
         self.dimensions.iter().map(|(label, _)| label.as_str())
     }
 
-    /// Reads what the spans of a scope share.
-    pub(super) fn scope<'a>(&self, scope: &Scope, body: &'a [u8]) -> ScopePart<'a> {
-        let service = scope.service.of(body);
-        let mut dimensions: Values<'a> = SmallVec::new();
-        if !self.dimensions.is_empty() {
-            dimensions.resize(self.wanted.len(), AnyValue::Empty);
-            for (key, value) in Attributes::of_resource(scope.resource.of(body)).iter() {
-                self.take(&mut dimensions, key, value);
-            }
+    /// Returns the most bytes that [`KeyReader::write_dimensions`] writes; 0 if there are no dimensions.
+    pub(super) fn dimensions_bytes_max(&self) -> usize {
+        self.dimensions.len() * (1 + VALUE_BYTES_MAX)
+    }
+
+    /// Appends the values of the dimensions of a span that has none itself: those of its `resource`, or the defaults.
+    /// This reads the whole resource, unless there are no dimensions. Call it once for all spans of a resource.
+    pub(super) fn write_dimensions(&self, resource: &[u8], out: &mut Vec<u8>) {
+        if self.dimensions.is_empty() {
+            return;
         }
-        ScopePart { service: if service.is_empty() { UNKNOWN_SERVICE } else { service }, dimensions }
+        let mut values: Values<'_> = SmallVec::from_elem(AnyValue::Empty, self.wanted.len());
+        for (key, value) in Attributes::of_resource(resource).iter() {
+            self.take(&mut values, key, value);
+        }
+        for ((_, default), value) in self.dimensions.iter().zip(values.iter().skip(NAME_ATTRIBUTES)) {
+            label::with_length(out, |out| write_attribute(*value, default, out));
+        }
     }
 
     /// Reads a span.
@@ -145,17 +152,19 @@ impl KeyReader {
 
     /// Appends the key of a span.
     #[inline]
-    pub(super) fn write_key(&self, scope: &ScopePart<'_>, span: &SpanPart<'_>, out: &mut Vec<u8>) {
+    pub(super) fn write_key(&self, resource: ResourcePart<'_>, span: &SpanPart<'_>, out: &mut Vec<u8>) {
         let kind = if (0..=5).contains(&span.kind) { span.kind as u8 } else { 0 };
         out.push(kind << 4 | span.status as u8);
-        label::write_value(scope.service, out);
+        label::write_value(if resource.service.is_empty() { UNKNOWN_SERVICE } else { resource.service }, out);
         label::with_length(out, |out| self.write_name(span, out));
-        for (at, (_, default)) in self.dimensions.iter().enumerate() {
-            let at = NAME_ATTRIBUTES + at;
-            let of_scope = || scope.dimensions.get(at).copied().unwrap_or(AnyValue::Empty);
-            let of_span = Some(span.attributes[at]).filter(|value| is_shown(*value));
-            let value = of_span.unwrap_or_else(of_scope);
-            label::with_length(out, |out| write_attribute(value, default, out));
+        let mut of_resource = resource.dimensions;
+        for value in span.attributes.iter().skip(NAME_ATTRIBUTES) {
+            let written;
+            (written, of_resource) = label::split_written(of_resource);
+            match is_shown(*value) {
+                true => label::with_length(out, |out| write_attribute(*value, "", out)),
+                false => out.extend_from_slice(written),
+            }
         }
     }
 
@@ -175,13 +184,17 @@ impl KeyReader {
             }
             return label::write_text(route, out);
         }
-        let at = out.len();
-        write_normalized(span.name, NAME_BYTES_MAX, out);
-        if std::str::from_utf8(&out[at..]).is_err() {
-            out.truncate(at);
-            label::write_text(span.name, out);
+        let name = label::first_bytes(span.name, NAME_BYTES_MAX);
+        match std::str::from_utf8(name) {
+            Ok(_) => write_normalized(name, out),
+            Err(_) => write_normalized(String::from_utf8_lossy(name).as_bytes(), out),
         }
     }
+}
+
+/// Returns the name of the service in a key that [`KeyReader::write_key`] has written.
+pub(super) fn service_of(key: &[u8]) -> &[u8] {
+    key.get(1..).map_or(&[], |rest| label::split_written(rest).0)
 }
 
 /// Returns true if the value can be a label.

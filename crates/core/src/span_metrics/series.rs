@@ -2,6 +2,9 @@
 //!
 //! Series lie one after the other, and so do their keys and the counts of their buckets. An index finds a series by the
 //! hash of its key. Nothing is removed in between: when series have expired, the table is built anew from the others.
+//!
+//! A service gets another series only while it has fewer than are still free. So the first one can have half of them, and a
+//! flood of names in one service leaves room for the others. It is the rule by which peers get places for requests, too.
 
 use std::hash::BuildHasher;
 use std::time::Duration;
@@ -10,6 +13,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use super::exemplar::Exemplar;
+use super::read::service_of;
 
 /// The series of spans for which there is no room. It exists from the start.
 const OVERFLOW: u32 = 0;
@@ -51,13 +55,15 @@ pub(super) struct SeriesTable {
     hasher: RandomState,
     index: HashTable<u32>,
     series: Vec<Series>,
+    /// The number of series of each service, by the hash of its name.
+    services: HashTable<(u64, u32)>,
     keys: Vec<u8>,
     /// The counts of the buckets of each series; the last bucket has no bound.
     counts: Vec<u64>,
     calls: u64,
     expired: u64,
-    /// The hashes of keys with names that are tried out; `None` if none are.
-    tried: Option<HashTable<u64>>,
+    /// The hashes of keys with names that are tried out, each with the time of its last span; `None` if none are.
+    tried: Option<HashTable<(u64, u32)>>,
 }
 
 impl SeriesTable {
@@ -70,6 +76,7 @@ impl SeriesTable {
             hasher: RandomState::default(),
             index: HashTable::new(),
             series: Vec::new(),
+            services: HashTable::new(),
             keys: Vec::new(),
             counts: Vec::new(),
             calls: 0,
@@ -87,7 +94,7 @@ impl SeriesTable {
             let key = keys.get(observation.at as usize..end).unwrap_or_default();
             let hash = self.hasher.hash_one(key);
             if observation.is_tried {
-                self.try_out(hash);
+                self.try_out(hash, now_s);
             } else {
                 self.count(hash, key, observation.nanos, now_s);
             }
@@ -112,11 +119,18 @@ impl SeriesTable {
         self.index.find(hash, |&number| self.key(number) == key).copied()
     }
 
-    /// Adds a series; returns the one for the overflow if there is no room.
+    /// Adds a series; returns the one for the overflow if there is no room, or if its service has as many as are free.
     fn insert(&mut self, hash: u64, key: &[u8]) -> u32 {
-        if self.series_count() >= self.series_max {
-            return OVERFLOW;
-        }
+        let free = self.series_max.saturating_sub(self.series_count());
+        let service = self.hasher.hash_one(service_of(key));
+        let own = self.services.find(service, |(known, _)| *known == service).map_or(0, |(_, count)| *count as usize);
+        if own >= free { OVERFLOW } else { self.add(hash, key, service) }
+    }
+
+    /// Adds a series of the service whose name has this hash.
+    fn add(&mut self, hash: u64, key: &[u8], service: u64) -> u32 {
+        let count = self.services.entry(service, |(known, _)| *known == service, |(known, _)| *known);
+        count.or_insert((service, 0)).get_mut().1 += 1;
         let number = self.push(key);
         let SeriesTable { index, series, keys, hasher, .. } = self;
         index.insert_unique(hash, number, |&number| hasher.hash_one(key_of(series, keys, number)));
@@ -141,10 +155,12 @@ impl SeriesTable {
         len as u32
     }
 
-    fn try_out(&mut self, hash: u64) {
+    fn try_out(&mut self, hash: u64, now_s: u32) {
         let (max, Some(tried)) = (self.series_max, &mut self.tried) else { return };
-        if tried.len() <= max && tried.find(hash, |&known| known == hash).is_none() {
-            tried.insert_unique(hash, hash, |&hash| hash);
+        if let Some((_, last_s)) = tried.find_mut(hash, |(known, _)| *known == hash) {
+            *last_s = now_s;
+        } else if tried.len() <= max {
+            tried.insert_unique(hash, (hash, now_s), |(hash, _)| *hash);
         }
     }
 
@@ -159,6 +175,9 @@ impl SeriesTable {
     /// Removes the series without a span in the last `expire_after`. Builds the table anew if there are any.
     pub(super) fn expire(&mut self, now_s: u32) {
         let expire_s = self.expire_s;
+        if let Some(tried) = &mut self.tried {
+            tried.retain(|(_, last_s)| now_s.saturating_sub(*last_s) < expire_s);
+        }
         let is_alive = |series: &Series| now_s.saturating_sub(series.last_s) < expire_s;
         let dead = self.series.iter().skip(1).filter(|series| !is_alive(series)).count();
         if dead == 0 {
@@ -181,13 +200,16 @@ impl SeriesTable {
         }
         next.calls = self.calls;
         next.expired = self.expired + dead as u64;
-        next.tried = self.tried.take().map(|_| HashTable::new());
+        next.tried = self.tried.take();
         *self = next;
     }
 
     /// Takes a series of an earlier table over.
     fn take_over(&mut self, is_overflow: bool, series: Series, key: &[u8], buckets: &[u64]) {
-        let number = if is_overflow { OVERFLOW } else { self.insert(self.hasher.hash_one(key), key) } as usize;
+        let number = match is_overflow {
+            true => OVERFLOW,
+            false => self.add(self.hasher.hash_one(key), key, self.hasher.hash_one(service_of(key))),
+        } as usize;
         let width = self.width();
         if let Some(own) = self.series.get_mut(number) {
             *own = Series { key_at: own.key_at, key_len: own.key_len, ..series };
@@ -242,7 +264,8 @@ impl SeriesTable {
         self.expired
     }
 
-    /// Returns the number of series that the names that are tried out would have.
+    /// Returns the number of series that the names that are tried out would have; one more than may exist if there would
+    /// be more.
     pub(super) fn tried_count(&self) -> usize {
         self.tried.as_ref().map_or(0, HashTable::len)
     }
@@ -253,6 +276,7 @@ impl SeriesTable {
             + self.counts.capacity() * size_of::<u64>()
             + self.keys.capacity()
             + self.index.allocation_size()
+            + self.services.allocation_size()
             + self.tried.as_ref().map_or(0, HashTable::allocation_size)
     }
 }

@@ -27,7 +27,7 @@ const BUCKET_COUNT: Limit<usize> =
 const DIMENSION_COUNT: Limit<usize> = Limit { min: 0, max: 8, why: "each one multiplies the series" };
 const CONDITION_COUNT: Limit<usize> = Limit { min: 1, max: 64, why: "each condition is asked of every span" };
 const SERIES: Limit<u64> =
-    Limit { min: 1, max: 100_000, why: "each one takes about 250 bytes, and a scrape writes some 20 lines for it" };
+    Limit { min: 1, max: 20_000, why: "each one takes about 250 bytes, and a scrape writes some 20 lines for it" };
 const EXPIRE_AFTER: Limit<Duration> = Limit {
     min: Duration::from_secs(60),
     max: Duration::from_secs(86_400 * 365),
@@ -49,7 +49,8 @@ section! {
         pub buckets: Vec<Duration> = BUCKETS_MS.map(Duration::from_millis).to_vec(),
             List { of: DurationKind(BUCKET), count: BUCKET_COUNT };
         /// The most combinations of labels that have series of their own. Spans beyond them are counted in one series with
-        /// the label `otel_metric_overflow="true"`.
+        /// the label `otel_metric_overflow="true"`. A service gets another combination while it has fewer than are free: a
+        /// single one can have half of them.
         pub max_series: usize = 2_000, WholeNumber::within(SERIES);
         /// The series of a combination of labels that no span had for this time are removed.
         pub expire_after: Duration = Duration::from_secs(3_600), DurationKind(EXPIRE_AFTER);
@@ -75,7 +76,7 @@ const NAMES: [(&str, SpanNames); 3] =
 
 keys! {
     fn dimension_keys;
-    /// The attribute. Its label has `_` in place of all characters but letters and digits.
+    /// The attribute. Its label has `_` in place of all characters but letters and digits, and before a digit at the start.
     name: ByHand::like(&ATTRIBUTE_KEY).required();
     /// The value for spans without the attribute. Without it, they have no such label.
     default: ByHand::like(&DEFAULT_VALUE);

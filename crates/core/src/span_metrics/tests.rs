@@ -5,6 +5,7 @@ mod bounds;
 mod decisions;
 mod ledger;
 mod settings;
+mod shared;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -99,7 +100,7 @@ impl Fixture {
 
     fn text(&self, format: Format) -> String {
         let mut text = String::new();
-        self.metrics.render(format, &mut text);
+        self.metrics.render(format, &mut text).unwrap();
         text
     }
 

@@ -9,9 +9,7 @@
 //!   small one is read again for each trace, which costs about as much as its spans.
 //! - The memory of a reader is charged to the budget before it is allocated, and is bounded whatever a fragment has.
 
-mod notes;
-
-use self::notes::NotesCache;
+use super::notes::NotesCache;
 use super::request::{Fragment, PlacedSpan, ResourceId, ScopeId};
 use crate::budget::Share;
 use crate::otlp::scan::{Probe, Scan, ScopeNotes, SharedNotes};

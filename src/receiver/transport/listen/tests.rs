@@ -18,7 +18,7 @@ async fn small_receiver() -> (SocketAddr, Receiver, Arc<Metrics>) {
         Arc::new(FakeIntake(Budget::new(1000))),
         Arc::clone(&metrics),
         Arc::default(),
-        Arc::new(|_| String::new()),
+        Arc::new(|_, _| Ok(())),
     );
     (address, receiver, metrics)
 }

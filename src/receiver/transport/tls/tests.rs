@@ -87,7 +87,7 @@ impl Server {
             Arc::new(FakeIntake(Budget::new(1000))),
             Arc::clone(&metrics),
             Arc::default(),
-            Arc::new(|_| String::new()),
+            Arc::new(|_, _| Ok(())),
         );
         Server { address, metrics, _receiver: receiver, _folder: folder }
     }

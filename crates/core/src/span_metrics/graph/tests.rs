@@ -1,12 +1,30 @@
 use std::collections::BTreeMap;
 
+use super::call::GraphSpan;
 use super::*;
+use crate::budget::Budget;
 use crate::span_metrics::exposition::{Format, Writer};
 
 const MS: u64 = 1_000_000;
 
+const INTERNAL: i32 = 1;
+const SERVER: i32 = 2;
+const CLIENT: i32 = 3;
+const PRODUCER: i32 = 4;
+const CONSUMER: i32 = 5;
+
 fn graph() -> ServiceGraph {
-    ServiceGraph::new(&[10 * MS, 100 * MS], Duration::from_secs(3_600))
+    graph_of(&Budget::new(256 << 20))
+}
+
+fn graph_of(budget: &Budget) -> ServiceGraph {
+    ServiceGraph::new(&[10 * MS, 100 * MS], Duration::from_secs(3_600), budget.share())
+}
+
+impl ServiceGraph {
+    fn span(&mut self, span: &GraphSpan<'_>, service: &[u8], weight: u64, now_ms: Millis) {
+        self.take(&mut span.call(service, weight).into_iter().collect(), now_ms);
+    }
 }
 
 /// Returns a span of 20 ms of trace 1.
@@ -96,12 +114,47 @@ fn neither_calls_nor_pairs_grow_without_bound() {
         graph.span(&database, b"shop", 1, n);
     }
     assert!(graph.waiting.len() <= WAITING_MAX && graph.order.len() <= WAITING_MAX);
+    assert_eq!(graph.share.bytes(), graph.heap_bytes());
     assert_eq!(graph.edges.len(), EDGES_MAX + 1);
     assert_eq!(requests(&graph)["otel_metric_overflow=\"true\""], 40_000 - EDGES_MAX as u64);
     graph.expire(40_000 + WAIT_MS);
     assert_eq!((graph.waiting.len(), graph.order.len(), graph.name_bytes), (0, 0, 0));
     graph.expire(40_000 + 3_600_000);
     assert_eq!(graph.edges.len(), 0, "silent pairs go");
+    assert!(graph.heap_bytes() < 16 << 10, "{}", graph.heap_bytes());
+}
+
+/// The halves of calls that are counted wait no more. One trace may have any number of them, also with the same ids.
+#[test]
+fn calls_that_are_counted_take_no_memory() {
+    for same_ids in [false, true] {
+        let budget = Budget::new(256 << 20);
+        let mut graph = graph_of(&budget);
+        let waiting = span(CLIENT, 9, 1);
+        graph.span(&GraphSpan { peer: [b"mailer", b"", b""], ..read(&waiting) }, b"shop", 1, 0);
+        for n in 0..100_000_u64 {
+            let id = if same_ids { 1 } else { (n + 1) << 8 }.to_be_bytes();
+            let client = GraphSpan { span_id: &id, kind: CLIENT, trace_id: &[1; 16], ..GraphSpan::default() };
+            let server = GraphSpan { parent_span_id: &id, kind: SERVER, span_id: &[2; 8], ..client };
+            graph.span(&client, b"shop", 1, 1);
+            assert!(graph.order.len() <= 2 * WAITING_MAX);
+            graph.span(&server, b"pay", 1, 1);
+        }
+        assert_eq!(requests(&graph), [(edge("shop", "pay", ""), 100_000)].into());
+        assert!(budget.used_bytes() < 2 << 20, "{}", budget.used_bytes());
+        assert_eq!(graph.waiting.len(), 1, "the half that waits is still there");
+        graph.expire(WAIT_MS + 1);
+        assert_eq!(requests(&graph)[&edge("shop", "mailer", "virtual_node")], 1);
+        assert_eq!((graph.waiting.len(), graph.order.len(), graph.name_bytes), (0, 0, 0));
+        assert!(budget.used_bytes() < 16 << 10, "{}", budget.used_bytes());
+    }
+}
+
+#[test]
+fn spans_of_neither_clients_nor_servers_are_not_looked_at() {
+    for kind in [-1, 0, INTERNAL, 6] {
+        assert!(read(&span(kind, 2, 1)).call(b"shop", 1).is_none(), "{kind}");
+    }
 }
 
 #[test]
@@ -109,7 +162,7 @@ fn the_text_has_the_names_of_the_collector() {
     let mut graph = graph();
     graph.span(&read(&span(SERVER, 1, 0)), b"shop", 2, 0);
     let mut text = String::new();
-    graph.render(&mut Writer::new(Format::Prometheus, None, &mut text));
+    graph.counts().render(&mut Writer::new(Format::Prometheus, None, &mut text));
     let labels = edge("user", "shop", "virtual_node");
     for line in [
         format!("traces_service_graph_request_total{{{labels}}} 2"),

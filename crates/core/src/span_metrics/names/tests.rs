@@ -4,7 +4,7 @@ use super::write_normalized;
 
 fn normalized(name: &str) -> String {
     let mut out = Vec::new();
-    write_normalized(name.as_bytes(), 256, &mut out);
+    write_normalized(name.as_bytes(), &mut out);
     String::from_utf8(out).unwrap()
 }
 

@@ -14,23 +14,24 @@ const CACHE_BYTES_MAX: usize = 4 << 20;
 const NOTES_MIN: usize = 16;
 
 /// Notes by the part that they are on. When it has no room to grow, it forgets all.
-pub(super) struct NotesCache<K, N> {
+#[derive(Debug)]
+pub(crate) struct NotesCache<K, N> {
     notes: HashMap<K, N, RandomState>,
     /// Bytes on the heap that one entry takes beside the table.
     note_bytes: usize,
 }
 
 impl<K: Eq + Hash, N: Clone> NotesCache<K, N> {
-    pub(super) fn new(note_bytes: usize) -> Self {
+    pub(crate) fn new(note_bytes: usize) -> Self {
         NotesCache { notes: HashMap::default(), note_bytes }
     }
 
-    pub(super) fn get(&self, key: &K) -> Option<&N> {
+    pub(crate) fn get(&self, key: &K) -> Option<&N> {
         self.notes.get(key)
     }
 
     /// Remembers `notes`, and charges more memory to `share` if the cache has to grow.
-    pub(super) fn remember(&mut self, key: K, notes: &N, share: &mut Share) {
+    pub(crate) fn remember(&mut self, key: K, notes: &N, share: &mut Share) {
         if self.notes.len() == self.notes.capacity() && !self.grow(share) {
             self.notes.clear();
         }
@@ -40,7 +41,7 @@ impl<K: Eq + Hash, N: Clone> NotesCache<K, N> {
     }
 
     /// Returns the bytes of memory that the cache takes when it is full.
-    pub(super) fn heap_bytes(&self) -> usize {
+    pub(crate) fn heap_bytes(&self) -> usize {
         self.notes.allocation_size() + self.notes.capacity() * self.note_bytes
     }
 

@@ -1,0 +1,157 @@
+//! Reads what a span says about a call between services.
+
+use super::super::{duration_nanos, label, read};
+use crate::otlp::fields::span;
+use crate::otlp::view::{self, AnyValue, StatusCode};
+use crate::otlp::wire::{Reader, WireValue};
+
+const SERVER: i32 = 2;
+const CLIENT: i32 = 3;
+const PRODUCER: i32 = 4;
+const CONSUMER: i32 = 5;
+
+/// Attributes of a client that name a database, in the order in which they are asked.
+const DATABASE: [&[u8]; 4] = [b"db.namespace", b"db.name", b"db.system.name", b"db.system"];
+
+/// Attributes of a client that name a peer, in the order in which they are asked.
+const PEER: [&[u8]; 3] = [b"peer.service", b"service.peer.name", b"server.address"];
+
+/// The ids of a trace and of the client's span.
+pub(super) type CallId = ([u8; 16], [u8; 8]);
+
+/// A span of a client or of a server.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) place: CallPlace,
+    pub(super) half: Half,
+}
+
+/// The place of a span in its call.
+#[derive(Debug)]
+pub(super) enum CallPlace {
+    /// The span is a call to this database.
+    Database(Box<str>),
+    /// The span is one half of this call.
+    Between(CallId),
+    /// The span is of a server, and has no parent.
+    FromOutside,
+}
+
+/// One half of a call.
+#[derive(Debug)]
+pub(super) struct Half {
+    pub(super) is_server: bool,
+    pub(super) service: Box<str>,
+    /// The peer that a client names.
+    pub(super) peer: Option<Box<str>>,
+    pub(super) is_messaging: bool,
+    pub(super) failed: bool,
+    pub(super) nanos: u64,
+    pub(super) weight: u64,
+}
+
+/// The parts of a span that the graph needs.
+#[derive(Debug, Default)]
+pub(super) struct GraphSpan<'a> {
+    pub(super) trace_id: &'a [u8],
+    pub(super) span_id: &'a [u8],
+    pub(super) parent_span_id: &'a [u8],
+    pub(super) kind: i32,
+    pub(super) start_unix_nano: u64,
+    pub(super) end_unix_nano: u64,
+    pub(super) failed: bool,
+    /// The values of [`DATABASE`] and of [`PEER`].
+    pub(super) database: [&'a [u8]; DATABASE.len()],
+    pub(super) peer: [&'a [u8]; PEER.len()],
+}
+
+impl Call {
+    /// Reads the span of a trace that stands for `weight` traces. Returns `None` if it is of neither a client nor a
+    /// server, or has no ids.
+    pub(super) fn read(message: &[u8], service: &[u8], weight: u64) -> Option<Self> {
+        GraphSpan::read(message).call(service, weight)
+    }
+}
+
+impl<'a> GraphSpan<'a> {
+    fn read(message: &'a [u8]) -> Self {
+        let mut found = GraphSpan::default();
+        let mut reader = Reader::new(message);
+        while let Ok(Some(field)) = reader.field() {
+            match field {
+                (span::TRACE_ID, WireValue::Len(v)) => found.trace_id = v,
+                (span::SPAN_ID, WireValue::Len(v)) => found.span_id = v,
+                (span::PARENT_SPAN_ID, WireValue::Len(v)) => found.parent_span_id = v,
+                (span::KIND, WireValue::Varint(v)) => found.kind = v as i32,
+                (span::START_TIME_UNIX_NANO, WireValue::Fixed64(v)) => found.start_unix_nano = v,
+                (span::END_TIME_UNIX_NANO, WireValue::Fixed64(v)) => found.end_unix_nano = v,
+                (span::STATUS, WireValue::Len(v)) => found.failed = view::status(v).0 == StatusCode::Error,
+                (span::ATTRIBUTES, WireValue::Len(v)) => found.attribute(view::key_value(v)),
+                _ => {}
+            }
+        }
+        found
+    }
+
+    fn attribute(&mut self, (key, value): (&'a [u8], AnyValue<'a>)) {
+        let AnyValue::String(value) = value else { return };
+        let known = DATABASE.iter().zip(&mut self.database).chain(PEER.iter().zip(&mut self.peer));
+        for (_, place) in known.filter(|(name, _)| **name == key) {
+            *place = value;
+        }
+    }
+
+    /// Returns the call that the span of this service belongs to.
+    pub(super) fn call(&self, service: &[u8], weight: u64) -> Option<Call> {
+        let place = self.place()?;
+        let half = Half {
+            is_server: matches!(self.kind, SERVER | CONSUMER),
+            service: text(service),
+            peer: first(&self.peer).map(text),
+            is_messaging: matches!(self.kind, PRODUCER | CONSUMER),
+            failed: self.failed,
+            nanos: duration_nanos(self.start_unix_nano, self.end_unix_nano),
+            weight,
+        };
+        Some(Call { place, half })
+    }
+
+    fn place(&self) -> Option<CallPlace> {
+        if !(SERVER..=CONSUMER).contains(&self.kind) {
+            return None;
+        }
+        if let Some(database) = first(&self.database).filter(|_| self.kind == CLIENT) {
+            return Some(CallPlace::Database(text(database)));
+        }
+        match self.id() {
+            Some(call) => Some(CallPlace::Between(call)),
+            None => (self.kind == SERVER).then_some(CallPlace::FromOutside),
+        }
+    }
+
+    /// Returns the id of the call that the span is a half of: its own for a client, and that of its parent for a server.
+    fn id(&self) -> Option<CallId> {
+        let id = if matches!(self.kind, CLIENT | PRODUCER) { self.span_id } else { self.parent_span_id };
+        let id: [u8; 8] = id.try_into().ok().filter(|id| *id != [0; 8])?;
+        Some((self.trace_id.try_into().ok()?, id))
+    }
+}
+
+impl Half {
+    /// Returns the bytes of the names.
+    pub(super) fn bytes(&self) -> usize {
+        self.service.len() + self.peer.as_ref().map_or(0, |peer| peer.len())
+    }
+}
+
+fn first<'a>(values: &[&'a [u8]]) -> Option<&'a [u8]> {
+    values.iter().copied().find(|value| !value.is_empty())
+}
+
+/// Returns the name of a service or a peer as a label.
+fn text(name: &[u8]) -> Box<str> {
+    let name = if name.is_empty() { read::UNKNOWN_SERVICE } else { name };
+    let mut out = Vec::new();
+    label::write_value(name, &mut out);
+    label::split_value(&out).0.into()
+}
