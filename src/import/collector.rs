@@ -1,6 +1,7 @@
 //! A Collector's configuration (<https://opentelemetry.io/docs/collector/configuration/>): the pipeline of traces with its
 //! receivers, processors and exporters.
 
+mod connectors;
 mod exporters;
 mod pipelines;
 mod policies;
@@ -28,6 +29,7 @@ pub(super) fn draft(root: &Foreign<'_>, report: &mut Report) -> Result<Draft, Di
     tail_sampling::read(&pipeline, &mut parts, report);
     processors::read(&pipeline, &mut parts, report);
     exporters::read(&pipeline, &mut parts, report);
+    connectors::read(&pipeline, &mut parts, report);
     service::read(root, &pipeline, &mut parts, report);
     let mut draft = Draft::default();
     draft.section("otlp", parts.otlp);
@@ -38,6 +40,7 @@ pub(super) fn draft(root: &Foreign<'_>, report: &mut Report) -> Result<Draft, Di
     draft.fall_back("export", vec![("endpoint", Item::text("embedded").remark("the exporter could not be carried"))]);
     draft.section("memory", parts.memory);
     draft.section("telemetry", parts.telemetry);
+    draft.section("span_metrics", parts.span_metrics);
     Ok(draft)
 }
 
@@ -50,6 +53,7 @@ struct Parts<'a> {
     export: Vec<(&'a str, Item)>,
     memory: Vec<(&'a str, Item)>,
     telemetry: Vec<(&'a str, Item)>,
+    span_metrics: Vec<(&'a str, Item)>,
 }
 
 /// A key of the Collector, its outcome and the reason.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use super::connectors::{SERVICE_GRAPH, SPAN_METRICS};
 use crate::import::foreign::{Foreign, shown};
 use crate::import::report::Report;
 use crate::settings::diagnostic::Diagnostic;
@@ -31,6 +32,8 @@ pub(super) struct Pipeline<'a> {
     pub(super) sampler: Option<Component<'a>>,
     pub(super) after: Vec<Component<'a>>,
     pub(super) exporters: Vec<Component<'a>>,
+    /// The connectors that make metrics of the spans.
+    pub(super) connectors: Vec<Component<'a>>,
     pub(super) extensions: Vec<Component<'a>>,
 }
 
@@ -80,7 +83,9 @@ impl<'a> Pipeline<'a> {
             ["receivers", "exporters", "processors"].map(|section| bounded(all(root, section), report));
         let mut pipeline = Pipeline { receivers, exporters, ..Pipeline::default() };
         pipeline.split(processors, report);
-        for connector in all(root, "connectors") {
+        let (connectors, others) = bounded(all(root, "connectors"), report).into_iter().partition(makes_metrics);
+        pipeline.connectors = connectors;
+        for connector in Vec::from_iter::<Vec<Component<'_>>>(others) {
             report_connector(&connector, report);
         }
         pipeline
@@ -206,7 +211,8 @@ impl<'a, 'b> Joined<'a, 'b> {
                 report.not_carried(root, reason, "leave the Collector in its place");
             }
         }
-        joined.report_others(report);
+        result.connectors = joined.metrics_of_spans();
+        joined.report_others(&result.connectors, report);
         result
     }
 
@@ -301,8 +307,17 @@ impl<'a, 'b> Joined<'a, 'b> {
         Some(Component { kind: kind(name), definition })
     }
 
-    /// Reports the pipelines that are not imported, and the connectors.
-    fn report_others(&self, report: &mut Report) {
+    /// Returns the connectors that make metrics of the spans of the joined pipelines.
+    fn metrics_of_spans(&self) -> Vec<Component<'a>> {
+        let is_used = |name: &str| self.taken.iter().any(|index| self.uses[*index].exporters.contains(name));
+        let connectors = self.root.get("connectors").map(|section| section.entries()).unwrap_or_default();
+        let used = connectors.into_iter().filter(|(name, _)| is_used(name)).take(COMPONENT_COUNT_MAX);
+        let used = used.map(|(name, definition)| Component { kind: kind(name), definition });
+        used.filter(makes_metrics).collect()
+    }
+
+    /// Reports the pipelines that are not imported, and the connectors that are not `carried`.
+    fn report_others(&self, carried: &[Component<'_>], report: &mut Report) {
         for (index, (_, pipeline)) in self.pipelines.iter().enumerate().filter(|(index, _)| !self.taken.contains(index))
         {
             if self.is_traces(index) {
@@ -313,8 +328,11 @@ impl<'a, 'b> Joined<'a, 'b> {
                 report.not_carried(pipeline, reason, "leave it in a Collector");
             }
         }
+        let carried: HashSet<u64> = carried.iter().map(|connector| connector.definition.id).collect();
         for connector in all(self.root, "connectors") {
-            report_connector(&connector, report);
+            if !carried.contains(&connector.definition.id) {
+                report_connector(&connector, report);
+            }
         }
         let lists = self.taken.iter().flat_map(|index| ["receivers", "exporters"].map(|list| self.names(*index, list)));
         for (_, place) in lists.flatten().filter(|(name, _)| self.connectors.contains(name)) {
@@ -353,12 +371,20 @@ struct Followed<'a> {
     processors: Vec<Component<'a>>,
 }
 
+fn makes_metrics(connector: &Component<'_>) -> bool {
+    [SPAN_METRICS, SERVICE_GRAPH].contains(&connector.kind)
+}
+
 fn report_connector(connector: &Component<'_>, report: &mut Report) {
     let definition = &connector.definition;
     match connector.kind {
         "forward" => report.not_needed(definition, "the pipelines that it joins are one here"),
-        "spanmetrics" | "servicegraph" | "count" | "exceptions" => {
-            let reason = "Spansieve does not make metrics or logs of spans";
+        SPAN_METRICS | SERVICE_GRAPH => {
+            let reason = "no pipeline that is carried writes to it";
+            report.not_carried(definition, reason, "set `span_metrics` by hand: docs/span-metrics.md");
+        }
+        "count" | "exceptions" => {
+            let reason = "Spansieve counts spans only (`span_metrics`), and does not make logs of them";
             report.not_carried(definition, reason, "leave it in a Collector that the senders reach first");
         }
         _ => {

@@ -1,6 +1,7 @@
 //! Parts of the Collector's configuration, each with its result.
 
 use super::{findings, has_finding, imported, load, loaded};
+use crate::span_metrics::settings::{CountedSpans, SpanNames};
 
 /// Checks that the import of a policy means the same as `expected`, and has a finding with these words.
 fn check_policy(policy: &str, expected: &str, words: &[&str]) {
@@ -492,4 +493,56 @@ fn service() {
         &["- \"a:1\" # receivers.otlp.protocols.grpc.endpoint"],
         &[],
     );
+}
+
+const METRICS: &str = "
+connectors:
+  spanmetrics:
+    namespace: traces.span.metrics
+    histogram: {unit: s, explicit: {buckets: [100us, 5ms, 1s]}}
+    dimensions: [{name: http.request.method, default: GET}, {name: zone}]
+    exclude_dimensions: [span.kind]
+    metrics_expiration: 5m
+    aggregation_cardinality_limit: 5000
+    metrics_flush_interval: 15s
+    acme: 1
+  spanmetrics/second: {}
+  spanmetrics/unused: {}
+  servicegraph: {store: {ttl: 2s}, latency_histogram_buckets: [10ms], dimensions: [zone]}
+receivers: {otlp: }
+processors: {tail_sampling: {policies: [{name: a, type: always_sample}]}}
+exporters: {nop: }
+";
+
+#[test]
+fn connectors_of_metrics_become_the_metrics_of_spans() {
+    let service =
+        "service: {pipelines: {traces: {receivers: [otlp], processors: [tail_sampling], exporters: [EXPORTERS]}}}";
+    let import = |exporters: &str| imported(&format!("{METRICS}{}", service.replace("EXPORTERS", exporters))).unwrap();
+    let both = import("spanmetrics, spanmetrics/second, servicegraph, nop");
+    let settings = loaded(&both).settings.span_metrics.unwrap();
+    let dimensions: Vec<_> = settings.dimensions.iter().map(|d| (d.key.as_str(), d.default.as_str())).collect();
+    assert_eq!(dimensions, [("http.request.method", "GET"), ("zone", "")]);
+    assert_eq!(settings.buckets, [5, 1_000].map(std::time::Duration::from_millis), "{}", both.text);
+    assert_eq!((settings.max_series, settings.expire_after.as_secs(), settings.service_graph), (5_000, 300, true));
+    assert_eq!((settings.spans, settings.span_names), (CountedSpans::All, SpanNames::AsSent));
+    for words in [
+        &["not carried", "spanmetrics.histogram.explicit.buckets[0]", "out of range"],
+        &["not carried", "spanmetrics.exclude_dimensions", "always labels"],
+        &["not carried", "spanmetrics.acme", "no such setting"],
+        &["not carried", "connectors.spanmetrics/second", "one set of metrics"],
+        &["not carried", "connectors.spanmetrics/unused", "no pipeline that is carried"],
+        &["not carried", "servicegraph.dimensions", "two services"],
+        &["different", "servicegraph.latency_histogram_buckets", "those of `spanmetrics`"],
+        &["different", "connectors.spanmetrics", "before any trace is dropped"],
+        &["not needed", "servicegraph.store", "wait for"],
+        &["not needed", "spanmetrics.metrics_flush_interval", "before it"],
+    ] {
+        assert!(has_finding(&both, words), "{words:?}: {:#?}", findings(&both));
+    }
+    let metrics = loaded(&import("spanmetrics")).settings.span_metrics.unwrap();
+    assert!(!metrics.service_graph);
+    let graph = loaded(&import("servicegraph")).settings.span_metrics.unwrap();
+    assert_eq!((graph.spans, graph.service_graph, graph.buckets.len()), (CountedSpans::Entry, true, 1));
+    assert_eq!(loaded(&import("nop")).settings.span_metrics, None);
 }
