@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A real Prometheus scrapes the daemon under load, and its answers are compared with what was sent and what the sink has.
 
-    tools/check-prometheus.py [--prometheus prometheus] [--seconds 20] [--rate 2000] SPANSIEVE
+    tools/check-prometheus.py [--prometheus prometheus] [--seconds 20] [--rate 2000] [--draw OUT.svg] SPANSIEVE
 
 The sink is the embedded Cloud Trace. The load is a made-up shop: `web` calls `orders`, which calls a database, with
 routes, names that hold ids, and errors. The script keeps a ledger of it, and checks with Prometheus's API that
@@ -13,11 +13,13 @@ routes, names that hold ids, and errors. The script keeps a ledger of it, and ch
 - the service graph has the edges of the shop, within the error of a sample;
 - each query of the Grafana dashboard has a result, and each one of the alerts can be evaluated.
 
-It prints one JSON line. The exit code is 1 if a check fails.
+It prints one JSON line. The exit code is 1 if a check fails. With `--draw`, `tools/panels.py` draws the panels of the dashboard
+after the load, which rises and falls then.
 """
-import argparse, collections, json, os, pathlib, random, re, signal, subprocess, sys, tempfile, time, urllib.parse, urllib.request
+import argparse, collections, json, math, os, pathlib, random, re, signal, subprocess, sys, tempfile, time, urllib.parse, urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import panels as pictures  # noqa: E402
 from harness import attribute, field, varint  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -45,6 +47,8 @@ scrape_configs:
   - job_name: spansieve
     static_configs: [{{targets: ["127.0.0.1:{OTLP}"]}}]
 """
+
+TRACES = 25  # in a request
 
 # A label whose series may differ between Prometheus and the ledger: none of the load's making.
 OWN = ("instance", "job", "__name__")
@@ -225,15 +229,17 @@ def run(arguments, folder):
 
 
 def measure(arguments):
-    shop, end, sent = Shop(), time.time() + arguments.seconds, 0
-    traces = 25
-    begin = time.time()
-    while time.time() < end:
-        shop.send(traces)
-        sent += traces * 4
-        time.sleep(max(0.0, begin + sent / arguments.rate - time.time()))
+    shop, begin, due = Shop(), time.time(), time.time()
+    while time.time() < begin + arguments.seconds:
+        shop.send(TRACES)
+        part = (time.time() - begin) / arguments.seconds
+        due += TRACES * 4 / arguments.rate * (1 + 0.5 * math.sin(4 * math.pi * part) if arguments.draw else 1)
+        time.sleep(max(0.0, due - time.time()))
     problems = []
     panels, alerts = check_queries(problems)
+    if arguments.draw:
+        picture, _ = pictures.draw(pictures.asker(f"http://127.0.0.1:{PROMETHEUS}"), begin, time.time(), "15s")
+        arguments.draw.write_text(picture)
     until("all is settled", lambda: value("sum(spansieve_held_spans)") == 0 and value("spansieve_calls_total") == sum(shop.calls.values()))
     time.sleep(2.5)
     check_calls(shop, problems)
@@ -251,6 +257,7 @@ def main():
     parser.add_argument("--prometheus", default="prometheus")
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--rate", type=float, default=2000, help="spans a second")
+    parser.add_argument("--draw", type=pathlib.Path, metavar="OUT.svg", help="draw the dashboard")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         sys.exit(0 if run(arguments, folder) else 1)

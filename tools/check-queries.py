@@ -4,7 +4,7 @@
     tools/check-queries.py [PROMTOOL]
 
 An expression is a code span, or a line of a fenced block marked `promql`, that calls a function or an aggregation of PromQL
-on a metric of Spansieve. Exit code 1 names each file, line and expression that does not parse.
+on a metric of Spansieve, or on one of the metrics of spans. Exit code 1 names each file, line and expression that does not parse.
 """
 
 import json
@@ -32,7 +32,7 @@ def expressions():
             spans = [line] if fence == "promql" else [] if fence is not None else re.findall(r"`([^`]+)`", line)
             for span in spans:
                 text = span.replace("\\|", "|").strip() if line.startswith("|") else span.strip()
-                if "spansieve_" in text and CALL.search(text):
+                if re.search(r"spansieve_|traces_", text) and CALL.search(text):
                     yield path.relative_to(ROOT), number, text
 
 

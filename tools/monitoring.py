@@ -55,7 +55,7 @@ DASHBOARD = [
                 "percentunit",
                 [("kept", "sum(rate(spansieve_exported_spans_total[$__rate_interval])) / sum(rate(spansieve_received_spans_total[$__rate_interval]))")],
             ),
-            ("Spans by service (the first hundred)", "cps", [("{{service}}", "topk(15, sum by (service) (rate(spansieve_service_spans_total[$__rate_interval])))")]),
+            ("Spans by service", "cps", [("{{service}}", "topk(15, sum by (service) (rate(spansieve_service_spans_total[$__rate_interval])))")]),
         ],
     ),
     (
