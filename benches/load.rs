@@ -1,14 +1,13 @@
-//! A load generator over OTLP/HTTP for loads that the rig's generator does not offer: JSON, any number of services,
-//! traces of any length. Prints one JSON object with the same names as the rig's generator.
+//! A load generator for loads that the rig's generator does not offer: JSON, protocols side by side, any number of
+//! services, traces of any length. Prints one JSON object with the same names as the rig's generator.
 //!
-//! Each connection has a thread, which waits for each answer. Requests are encoded before the clock starts, and only
-//! get new ids when they are sent.
+//! Each connection has a thread, which waits for each answer. Requests are encoded before the clock starts. When they
+//! are sent, they get new ids, and are compressed if need be.
 #![allow(missing_docs, clippy::expect_used)]
 // The thread of a connection may sleep.
 #![allow(clippy::disallowed_methods)]
 
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Barrier, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -17,20 +16,22 @@ use clap::Parser;
 
 mod support;
 
-use support::{template, workload};
+use support::{client, template, workload};
 
+use client::{Answer, Client};
 use template::{Encoding, Template, templates};
-
-/// Maximum wait for an answer. A request with a later answer counts as lost.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
-/// Maximum bytes of an answer's body.
-const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 #[derive(Parser)]
 struct Arguments {
+    /// The address for OTLP/HTTP.
     #[arg(long, default_value = "127.0.0.1:4318")]
     endpoint: String,
-    #[arg(long)]
+    /// The address for OTLP/gRPC.
+    #[arg(long, default_value = "127.0.0.1:4317")]
+    grpc_endpoint: String,
+    #[arg(long, value_enum, default_value = "http")]
+    proto: Proto,
+    #[arg(long, conflicts_with = "proto")]
     json: bool,
     #[arg(long, default_value_t = 16)]
     connections: usize,
@@ -72,6 +73,15 @@ impl Arguments {
     }
 }
 
+/// The protocols of the connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Proto {
+    Http,
+    Grpc,
+    /// Of four connections, two speak HTTP, one gRPC, and one gRPC with gzip.
+    Mixed,
+}
+
 /// The results of the requests, in spans, traces and microseconds.
 #[derive(Default)]
 struct Counts {
@@ -83,11 +93,6 @@ struct Counts {
     slow_traces: u64,
     latencies_us: Vec<u64>,
     acked_in_second: Vec<u64>,
-}
-
-enum Answer {
-    Taken,
-    Refused,
 }
 
 struct Load {
@@ -122,47 +127,34 @@ impl Load {
         (!over).then_some((number, at))
     }
 
+    /// Returns the client of a connection. It is not connected yet.
+    fn client(&self, connection: usize) -> Client {
+        let Arguments { proto, json, endpoint, grpc_endpoint, .. } = &self.arguments;
+        let is_grpc = *proto == Proto::Grpc || (*proto == Proto::Mixed && connection % 4 < 2);
+        if is_grpc {
+            let is_gzip = *proto == Proto::Mixed && connection % 4 == 0;
+            Client::grpc(grpc_endpoint, is_gzip)
+        } else {
+            Client::http(endpoint, if *json { "application/json" } else { "application/x-protobuf" })
+        }
+    }
+
     /// Sends requests over one connection. It starts when `all` connections are open, so that no latency includes their
     /// start.
-    fn run_connection(&self, all: &Barrier) {
-        let mut connection = self.connect().ok().map(BufReader::new);
+    fn run_connection(&self, mut client: Client, all: &Barrier) {
+        // A failure shows again at the first request.
+        let _ = client.connect();
         let mut body = Vec::with_capacity(self.templates.iter().map(Template::len).max().unwrap_or(0));
         all.wait();
         while let Some((number, at)) = self.ticket() {
             let count = self.templates.len() as u64;
             let template = &self.templates[(number % count) as usize];
             template.stamp(workload::mix(self.seed.wrapping_add(number / count)), &mut body);
+            let body = client.prepare(&body);
             std::thread::sleep(at.saturating_duration_since(Instant::now()));
-            let answer = self.exchange(&mut connection, &body);
-            if answer.is_err() {
-                connection = None;
-            }
+            let answer = client.send(body);
             self.count(template, at, &answer);
         }
-    }
-
-    fn exchange(&self, connection: &mut Option<BufReader<TcpStream>>, body: &[u8]) -> io::Result<Answer> {
-        let connection = match connection {
-            Some(open) => open,
-            None => connection.insert(BufReader::new(self.connect()?)),
-        };
-        let kind = if self.arguments.json { "json" } else { "x-protobuf" };
-        let head = format!(
-            "POST /v1/traces HTTP/1.1\r\nhost: {}\r\ncontent-type: application/{kind}\r\ncontent-length: {}\r\n\r\n",
-            self.arguments.endpoint,
-            body.len()
-        );
-        connection.get_mut().write_all(head.as_bytes())?;
-        connection.get_mut().write_all(body)?;
-        read_answer(connection)
-    }
-
-    fn connect(&self) -> io::Result<TcpStream> {
-        let stream = TcpStream::connect(&self.arguments.endpoint)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(ANSWER_TIME_MAX))?;
-        stream.set_write_timeout(Some(ANSWER_TIME_MAX))?;
-        Ok(stream)
     }
 
     fn count(&self, template: &Template, at: Instant, answer: &io::Result<Answer>) {
@@ -190,36 +182,6 @@ impl Load {
 /// Initial capacity for latencies.
 const LATENCIES: usize = 1 << 20;
 
-/// Reads one answer, which must have a length. An answer that rejects some of the spans counts as refused, because all
-/// spans are valid. An `ExportTraceServiceResponse` that rejects nothing is empty or has an empty `partial_success`.
-fn read_answer(connection: &mut BufReader<TcpStream>) -> io::Result<Answer> {
-    let mut line = String::new();
-    let mut status = None;
-    let mut length = 0;
-    loop {
-        line.clear();
-        if connection.read_line(&mut line)? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let text = line.trim_end();
-        match text.split_once(':') {
-            None if text.is_empty() => break,
-            None => status = text.split(' ').nth(1).map(str::to_owned),
-            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
-                length = value.trim().parse().map_err(|_| io::ErrorKind::InvalidData)?;
-            }
-            Some(_) => {}
-        }
-    }
-    if length > ANSWER_BYTES_MAX {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    let mut body = vec![0; length];
-    connection.read_exact(&mut body)?;
-    let whole = [&b""[..], b"{}", b"\n\0", br#"{"partialSuccess":{}}"#].contains(&&body[..]);
-    Ok(if status.as_deref() == Some("200") && whole { Answer::Taken } else { Answer::Refused })
-}
-
 /// Returns the CPU seconds of all threads of this process: fields 14 and 15 of /proc/PID/stat, in hundredths (proc(5)).
 fn cpu_seconds() -> f64 {
     let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
@@ -246,8 +208,9 @@ fn main() {
     };
     let all = Barrier::new(connections);
     std::thread::scope(|scope| {
-        for _ in 0..connections {
-            scope.spawn(|| load.run_connection(&all));
+        for number in 0..connections {
+            let (load, all) = (&load, &all);
+            scope.spawn(move || load.run_connection(load.client(number), all));
         }
     });
     let wall_s = load.start().elapsed().as_secs_f64();
