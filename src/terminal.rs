@@ -1,10 +1,10 @@
-//! The colours of a terminal, and the decision if an output has them.
+//! Colours for terminal output, and the decision whether an output gets them.
 
 use std::env;
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal};
 
-/// The colours of an output, or none.
+/// The colours of one output, switched on or off.
 #[derive(Clone, Copy, Debug)]
 pub struct Paint {
     is_colored: bool,
@@ -26,7 +26,7 @@ impl Paint {
     /// The style of a place in a file.
     pub const BLUE: &'static str = "1;34";
 
-    /// Returns colours if `is_colored`, or none.
+    /// Returns colours if `is_colored` is true, otherwise none.
     #[must_use]
     pub const fn new(is_colored: bool) -> Self {
         Paint { is_colored }
@@ -51,13 +51,13 @@ impl Paint {
     }
 }
 
-/// Returns true if an output has colours: only if it is a terminal, and not if `NO_COLOR` has a value.
+/// Returns true if an output gets colours: it is a terminal, and `NO_COLOR` is unset or empty.
 #[must_use]
 pub fn is_colored(is_terminal: bool) -> bool {
     is_terminal && !forbids_colors(env::var_os("NO_COLOR").as_deref())
 }
 
-/// Returns true for a value of `NO_COLOR` that is not empty (<https://no-color.org>).
+/// Returns true if `NO_COLOR` is set and not empty (<https://no-color.org>).
 fn forbids_colors(no_color: Option<&OsStr>) -> bool {
     no_color.is_some_and(|value| !value.is_empty())
 }

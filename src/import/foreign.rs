@@ -1,4 +1,4 @@
-//! A value of the file that is imported, with its path: `processors.batch.timeout`.
+//! A value of the imported file, with its path, such as `processors.batch.timeout`.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -7,27 +7,27 @@ use std::rc::Rc;
 use crate::settings::diagnostic::{Diagnostic, Position, SettingError, printable};
 use crate::settings::node::{Node, NodeKey, NodeValue, ScalarNode, ScalarType};
 
-/// Characters of a name in a path; the rest is cut off, because a path is repeated in many messages.
+/// The most characters of a name in a path. The rest is cut off, because a path is repeated in many messages.
 const NAME_CHARS_MAX: usize = 60;
-/// Bytes of a path; a longer one ends with dots. Many values can stand deep below long names.
+/// The most bytes of a path, without the dots that end a longer one. Many values can stand deep below long names.
 const PATH_BYTES_MAX: usize = 300;
-/// Bytes of all scalars and keys, with every alias written out. A configuration may have no more.
+/// The most bytes of all scalars and keys of a file, with every alias written out.
 const TEXT_BYTES_MAX: usize = 1 << 20;
-/// The key whose value has further entries of its section (YAML 1.1, "merge"), which the Collector's reader takes.
+/// The key that adds the entries of its value to its section (YAML 1.1, "merge"). The Collector's reader supports it.
 const MERGE: &str = "<<";
 
-/// A value, its place and its path.
+/// A value with its place and its path.
 #[derive(Clone)]
 pub(super) struct Foreign<'a> {
     pub(super) path: String,
-    /// A hash of all keys and indices on the way to it.
+    /// A hash of all keys and indices on the way to the value.
     pub(super) id: u64,
-    /// The place of its key, or of itself in a list.
+    /// The place of the value's key, or of the value itself if it is an item of a list.
     pub(super) at: Position,
     node: &'a Node,
 }
 
-/// Returns the error of a tree whose text, with every alias written out, is too long.
+/// Returns an error if the text of the tree, with every alias written out, is too long.
 pub(super) fn refuse_too_long(root: &Node) -> Result<(), Diagnostic> {
     let mut left = TEXT_BYTES_MAX;
     if spend(root, &mut left).is_some() {
@@ -37,7 +37,7 @@ pub(super) fn refuse_too_long(root: &Node) -> Result<(), Diagnostic> {
     Err(fault.help("import the part that is about traces").error(root.at))
 }
 
-/// Subtracts the bytes of `node` from `left`; `None` if there are not so many left.
+/// Subtracts the bytes of `node` from `left`. Returns `None` if fewer are left.
 fn spend(node: &Node, left: &mut usize) -> Option<()> {
     match &node.value {
         NodeValue::Scalar(scalar) => *left = left.checked_sub(scalar.text.len())?,
@@ -103,27 +103,27 @@ impl<'a> Foreign<'a> {
         entries
     }
 
-    /// Returns the entries of a section: its own ones, then those that it merges; none if it is not a section.
+    /// Returns the entries of a section: its own, then the merged ones. Returns none if the value is not a section.
     pub(super) fn entries(&self) -> Vec<(&'a str, Foreign<'a>)> {
         self.raw_entries().into_iter().map(|(key, node)| (key.name.as_str(), self.entry(key, node))).collect()
     }
 
-    /// Returns the value under `key`; `None` if it is not written, or this is not a section.
+    /// Returns the value under `key`. Returns `None` if the key is absent or the value is not a section.
     pub(super) fn get(&self, key: &str) -> Option<Foreign<'a>> {
         self.raw_entries().into_iter().find(|(k, _)| k.name == key).map(|(key, node)| self.entry(key, node))
     }
 
-    /// Returns the value under `key` that is not null.
+    /// Returns the value under `key`, unless it is null.
     pub(super) fn filled(&self, key: &str) -> Option<Foreign<'a>> {
         self.get(key).filter(|value| !value.node.is_null())
     }
 
-    /// Returns the value under these keys, each one section deeper.
+    /// Returns the value at the end of `keys`, each of which is one section deeper than the one before.
     pub(super) fn find(&self, keys: &[&str]) -> Option<Foreign<'a>> {
         keys.iter().try_fold(self.clone(), |value, key| value.get(key))
     }
 
-    /// Returns the items of a list; none if it is not a list.
+    /// Returns the items of a list. Returns none if the value is not a list.
     pub(super) fn items(&self) -> Vec<Foreign<'a>> {
         let items: &'a [Rc<Node>] = if let NodeValue::Seq(items) = &self.node.value { items } else { &[] };
         let item = |(index, node): (usize, &'a Rc<Node>)| Foreign {
@@ -140,7 +140,7 @@ impl<'a> Foreign<'a> {
         if self.node.is_scalar() { vec![self.clone()] } else { self.items() }
     }
 
-    /// Returns true if nothing is in it.
+    /// Returns true if there are no values within this one.
     pub(super) fn is_leaf(&self) -> bool {
         match &self.node.value {
             NodeValue::Seq(items) => items.is_empty(),
@@ -149,7 +149,7 @@ impl<'a> Foreign<'a> {
         }
     }
 
-    /// Returns the values directly within it.
+    /// Returns the values directly within this one.
     pub(super) fn children(&self) -> Vec<Foreign<'a>> {
         if self.is_list() {
             return self.items();
@@ -209,7 +209,7 @@ impl<'a> Foreign<'a> {
     }
 }
 
-/// Adds the entries of `node` to `entries`, unless an entry with their key has been added before.
+/// Adds the entries of `node`, then those that it merges, to `entries`. Leaves out keys that have been added before.
 fn merged<'a>(node: &'a Node, entries: &mut Vec<(&'a NodeKey, &'a Node)>, seen: &mut HashSet<&'a str>) {
     let NodeValue::Map(own) = &node.value else { return };
     for (key, value) in own.iter().filter(|(key, _)| key.name != MERGE) {

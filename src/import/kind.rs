@@ -11,12 +11,12 @@ use crate::settings::values::not_a_section;
 pub enum ForeignKind {
     /// The OpenTelemetry Collector.
     Collector,
-    /// Refinery; its rules, in version 2 of their format.
+    /// Refinery. Only its rules can be imported, in version 2 of their format.
     Refinery,
 }
 
 impl ForeignKind {
-    /// Returns the words for a file of it.
+    /// Returns the words for a file of this program.
     #[must_use]
     pub fn file(self) -> &'static str {
         match self {
@@ -26,12 +26,13 @@ impl ForeignKind {
     }
 }
 
-/// Sections of Refinery's other file, and keys of rules in the first version of their format.
+/// Keys of files that cannot be imported, each with the message and the help. They are a section of Refinery's other
+/// file, and keys of rules in the first version of their format.
 const REFINERY_OTHERS: [(&str, &str, &str); 3] = [
     (
         "General",
         "this is Refinery's own configuration, not its rules",
-        "name the file with `RulesVersion` and `Samplers`; docs/migrating-from-the-collector.md has the rest",
+        "import the file with `RulesVersion` and `Samplers`; for this one, see docs/migrating-from-the-collector.md",
     ),
     ("Sampler", OLD_RULES, CONVERT),
     ("DryRun", OLD_RULES, CONVERT),
@@ -40,7 +41,8 @@ const OLD_RULES: &str = "these are rules of Refinery 1, whose format had no vers
 const CONVERT: &str = "convert them with Refinery's own `convert rules`, and import the result";
 /// Sections that only a configuration of Spansieve has.
 const OWN_SECTIONS: [&str; 6] = ["otlp", "export", "cloud_trace", "journal", "memory", "telemetry"];
-/// Paths of a Collector's configuration in files that wrap it: the operator's resource, and values of the Helm chart.
+/// Paths of a Collector's configuration in files that wrap it: a resource of the OpenTelemetry Operator for Kubernetes,
+/// and values of the Helm chart.
 const WRAPPERS: [&[&str]; 2] = [&["spec", "config"], &["config"]];
 
 /// Returns the program that the file was written for, and the part of the file that is to be imported.
@@ -66,7 +68,7 @@ fn is_collector(value: &Foreign<'_>) -> bool {
     COLLECTOR_SECTIONS.iter().any(|section| value.get(section).is_some())
 }
 
-/// Returns true if the file has processors at its top, as examples of single processors do.
+/// Returns true if the file has `tail_sampling` at its top level, as examples of single processors do.
 fn is_processors(root: &Foreign<'_>) -> bool {
     let is_sampler = |key: &str| key.split('/').next() == Some("tail_sampling");
     OWN_SECTIONS.iter().all(|section| root.get(section).is_none())
@@ -76,7 +78,7 @@ fn is_processors(root: &Foreign<'_>) -> bool {
 fn refusal(root: &Foreign<'_>) -> Diagnostic {
     if let Some(text) = WRAPPERS.iter().find_map(|keys| root.find(keys)).filter(|inner| inner.text().is_some()) {
         let fault = SettingError::new("the configuration is a text within this file");
-        return fault.help("write that text to a file of its own, and import it").error(text.at);
+        return fault.help("write the text to its own file, and import that file").error(text.at);
     }
     if let Some(own) = OWN_SECTIONS.iter().find_map(|section| root.get(section)) {
         let fault = SettingError::new("this is a configuration of Spansieve already");

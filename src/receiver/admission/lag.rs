@@ -1,8 +1,8 @@
 //! Measures how long a task that is ready waits for its turn.
 //!
-//! Small requests wait before anything of them has been read: their connections are ready, but many others are before
-//! them in the runtime's queue. A probe goes through that queue again and again. The time since the probe joined the
-//! queue is the wait of any task that joins now.
+//! A small request waits before any part of it has been read: its connection is ready, but many others are before it in
+//! the runtime's queue. A probe goes through that queue again and again. One pass is a turn. A task that joins the
+//! queue now waits about as long as the present turn has lasted.
 
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -13,25 +13,24 @@ use tokio::time::Instant;
 
 use crate::activity::Activity;
 
-/// Time of each turn that is for serving while turns stay long. If senders keep a worker busy with a few requests each,
-/// turns take 10 ms.
+/// The part of a turn in which requests are served while turns are long. If senders keep a worker busy with a few
+/// requests each, a turn takes 10 ms.
 const TURN_MAX: Duration = Duration::from_millis(20);
 
-/// Time for which turns may be longer: a burst, or one very large request, is not an overload.
+/// Time for which turns may be longer than [`TURN_MAX`]. A burst or one very large request is not an overload.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The probe pauses after a turn shorter than this. In this case there is practically no queue, and an idle daemon
 /// should sleep.
 const TURN_SHORT: Duration = Duration::from_millis(5);
 
-/// Length of a pause. A pause is shorter than [`TURN_MAX`], so it cannot hide a
-/// long turn.
+/// Length of a pause. A pause is shorter than [`TURN_MAX`], so it cannot hide a long turn.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// The longest pause while no request comes. The first request ends it.
 const IDLE_PAUSE: Duration = Duration::from_secs(1);
 
-/// Sentinel instead of a time: the probe pauses.
+/// Sentinel in place of a time: the probe is in a pause.
 const PAUSES: u64 = u64::MAX;
 
 /// Measurement of the wait in the runtime's queue.
@@ -40,9 +39,9 @@ pub(super) struct Lag {
     epoch: Instant,
     /// Time at which the probe joined the queue, in microseconds since `epoch`, or [`PAUSES`].
     turn_start_us: AtomicU64,
-    /// Time of each turn that is for serving, in microseconds.
+    /// The part of a turn in which requests are served, in microseconds.
     serving_us: AtomicU64,
-    /// Noted by each request.
+    /// Each request notes itself here.
     requests: Activity,
 }
 
@@ -56,9 +55,10 @@ impl Lag {
         }
     }
 
-    /// Returns true if a request may be served in the present turn. `last_turn` is the turn in which its connection
-    /// last had a request served. When the time for serving is over, connections that have had no request served in
-    /// this turn get as much time again. Refusing the other requests costs little, so the next turn begins soon.
+    /// Returns true if a request may be served in the present turn. `last_turn` is the last turn in which a request of
+    /// its connection was served. When the time for serving is over, connections that had no request served in this
+    /// turn get the same time once more. All other requests are refused, which costs little, so the next turn begins
+    /// soon.
     pub(in crate::receiver) fn serves(&self, last_turn: &AtomicU64) -> bool {
         self.requests.note();
         let turn = self.turn_start_us.load(Relaxed);
@@ -73,8 +73,8 @@ impl Lag {
         serves
     }
 
-    /// Goes through the queue once, and again without a pause as long as that takes [`TURN_SHORT`] or more. Then pauses,
-    /// until a request comes if none has come since the last pause.
+    /// Goes through the queue again and again until a turn takes less than [`TURN_SHORT`]. Then pauses. If no request
+    /// came since the last pause, the pause begins with a wait for one, of at most [`IDLE_PAUSE`].
     pub(in crate::receiver) async fn probe(&self) {
         let mut long_since = None;
         loop {
@@ -84,7 +84,7 @@ impl Lag {
             let end = self.epoch.elapsed();
             let took = end - start;
             let long_for = if took > TURN_MAX { end - *long_since.get_or_insert(start) } else { Duration::ZERO };
-            // If refusing alone takes long, half of the time is still for serving.
+            // If refusing takes long by itself, half of the turn is still for serving.
             let serving = if long_for > PATIENCE { TURN_MAX.max(took / 2) } else { PATIENCE };
             self.serving_us.store(micros(serving), Relaxed);
             if took <= TURN_MAX {

@@ -1,23 +1,24 @@
-//! The pace of a counter, from which the amount of a month is estimated.
+//! Estimates the amount of a month from the pace of a counter, which is its growth a second.
 
-/// The seconds after which a pace has lost 63 % of its weight: an hour, so that a burst of a minute does not decide the
-/// month.
+/// The seconds in which a pace loses 63 % of its weight: an hour, so that a burst of a minute does not dominate the
+/// estimate.
 const MEMORY_S: f64 = 3_600.0;
 
-/// Seconds of the month that estimates are for: 30 days.
+/// Seconds of a month in the estimates: 30 days.
 pub(super) const MONTH_S: f64 = 30.0 * 86_400.0;
 
-/// An average of the pace of a counter with exponentially falling weights.
+/// The average pace of a counter. The weights of past paces fall exponentially.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Pace {
     total: u64,
-    /// The weighted sum of the paces, and the sum of the weights. The latter is below 1 in the first hours.
+    /// The weighted sum of the paces.
     weighted: f64,
+    /// The sum of the weights, which is below 1 in the first hours.
     weight: f64,
 }
 
 impl Pace {
-    /// Notes that the counter has come to `total`, `seconds` after the last call.
+    /// Notes that the counter is now `total`, `seconds` after the last call.
     pub(super) fn note(&mut self, total: u64, seconds: f64) {
         if seconds <= 0.0 {
             return;

@@ -7,10 +7,12 @@
 //! Invariants
 //! - Every written span is valid for the API, no matter what the sender sent. Cloud Trace would refuse a whole batch
 //!   for one invalid span.
-//! - All that is lost in the conversion is counted in the dropped and truncated counts of the span.
+//! - Dropped attributes, events and links, and the bytes that are cut from texts, are counted in the span. A cut status
+//!   message is not counted there, and neither are elements of a list or map that begin after the cut.
 //! - Each attribute key occurs once on the wire, and each length is the shortest varint.
 //! - Nothing is allocated for a span of up to 30 attributes, once the buffers have grown.
-//! - Data that spans share is read once for each request, and no span becomes larger than [`SPAN_BYTES_MAX`].
+//! - The data that spans share is read once for each request.
+//! - No span becomes larger than [`SPAN_BYTES_MAX`].
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -56,14 +58,14 @@ mod tests;
 pub const ATTRIBUTES_MAX: usize = 1_024;
 /// The most bytes of an attribute's key. An attribute with a longer key is dropped.
 pub const KEY_BYTES_MAX: usize = 512;
-/// The most bytes of an attribute's string value and of a status message. Longer ones are cut.
+/// The most bytes of the text of an attribute's value or of a status message. Longer texts are cut.
 pub const VALUE_BYTES_MAX: usize = 65_532;
-/// The most bytes of the name of a span, an event or a scope, and of a scope's version. Longer ones are cut.
+/// The most bytes of the name of a span, an event or a scope, and of a scope's version. Longer texts are cut.
 pub const NAME_BYTES_MAX: usize = 1_024;
-/// The most bytes of the labels and attributes of a resource. Cloud Trace can store them only in each span, so a
-/// thousand spans of one request would repeat them a thousand times. Real resources take one to four KiB.
+/// The most bytes of the labels and attributes of a resource. Cloud Trace has no place for them but the spans, so a
+/// thousand spans of one request repeat them a thousand times. Real resources take 1 to 4 KiB.
 pub const RESOURCE_BYTES_MAX: usize = 32 << 10;
-/// The most bytes of one value of a resource that is larger than [`RESOURCE_BYTES_MAX`].
+/// The most bytes of a value if its resource would take more than [`RESOURCE_BYTES_MAX`].
 pub const LONG_VALUE_BYTES_MAX: usize = 1_024;
 /// The most bytes of an encoded span. No limit is documented, but gRPC servers accept messages of 4 MiB by default. A
 /// span and the name of its request must fit into one message.
@@ -72,12 +74,12 @@ pub const SPAN_BYTES_MAX: usize = (4 << 20) - 1_024;
 const STATUS_BYTES_MAX: usize = VALUE_BYTES_MAX + 1_024;
 /// The most events of a span. Later events are dropped and counted.
 pub const EVENTS_MAX: usize = 256;
-/// The most time from an event to the start of its span, if the event comes first: 365 days, in nanoseconds.
+/// The most time by which an event may precede the start of its span: 365 days, in nanoseconds.
 pub const EVENT_LEAD_NANOS_MAX: u64 = 365 * 24 * 3_600 * 1_000_000_000;
 /// The most time since the start of a span: 14 days, in nanoseconds.
 pub const PAST_NANOS_MAX: u64 = 14 * 24 * 3_600 * 1_000_000_000;
-/// The most time by which the end of a span may be in the future, because of the clock of its host: 3 days, in
-/// nanoseconds.
+/// The most time by which the end of a span may be in the future: 3 days, in nanoseconds. The clock of the host may be
+/// ahead.
 pub const FUTURE_NANOS_MAX: u64 = 3 * 24 * 3_600 * 1_000_000_000;
 /// The most links of a span. Later links are dropped and counted.
 pub const LINKS_MAX: usize = 128;
@@ -85,8 +87,8 @@ pub const LINKS_MAX: usize = 128;
 /// The version of this program, for the agent label of a span.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The reason why a span cannot be encoded. Retrying cannot help. A span that the scan accepted fails only because of
-/// its times or its project.
+/// The reason why a span cannot be encoded. Retrying cannot help. A span that was accepted on arrival fails only
+/// because of its times or its project.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum EncodeError {
     /// The bytes are not a protobuf message.
@@ -125,7 +127,7 @@ pub struct EncoderSettings {
     pub annotate: bool,
     /// The names under which attribute keys are written.
     pub names: KeyNames,
-    /// True if Cloud Run is written as `cloud_run_revision` (`export.cloud_run_revision`).
+    /// True if a resource on Cloud Run gets the type `cloud_run_revision` (`export.cloud_run_revision`).
     pub cloud_run_revision: bool,
     /// The names of the policies, indexed by [`Keep::policy`].
     pub policy_names: PolicyNames,
@@ -137,7 +139,7 @@ impl EncoderSettings {
     }
 }
 
-/// The encoder of kept spans. It has its own buffers and caches, so each worker has its own encoder.
+/// The encoder of kept spans. Each worker has an encoder with buffers and caches of its own.
 #[derive(Debug)]
 pub struct Encoder {
     settings: EncoderSettings,
@@ -167,19 +169,19 @@ impl Encoder {
         }
     }
 
-    /// Sets the present time, in nanoseconds since 1970. Spans that are too far from it fail from now on. Before the
-    /// first call, spans with any times are accepted.
+    /// Sets the present time, in nanoseconds since 1970. From now on, spans whose times are too far from it fail.
+    /// Before the first call, spans with any times are accepted.
     pub fn set_now(&mut self, unix_nano: u64) {
         self.times = unix_nano.saturating_sub(PAST_NANOS_MAX)..=unix_nano.saturating_add(FUTURE_NANOS_MAX);
     }
 
-    /// Returns the number of spans since the last call that were encoded differently from what the sender sent.
+    /// Returns the number of spans since the last call whose contents the encoder had to change, by reason.
     pub fn take_altered(&mut self) -> AlteredSpans {
         std::mem::take(&mut self.altered)
     }
 
-    /// Returns the data that the span shares with others of its resource and scope. The result is cached by the place
-    /// of the scope in its request.
+    /// Returns the data that the span shares with the other spans of its resource and scope. The result is cached by
+    /// the request and the place of the scope in it.
     pub fn origin(&mut self, span: SpanBytes<'_>) -> Arc<SpanOrigin> {
         if self.rewriter.refresh() {
             self.origins.clear();
@@ -196,8 +198,8 @@ impl Encoder {
         origin
     }
 
-    /// Rewrites and encodes the message `Resource`, for all spans that have the same one. The result is cached by the
-    /// bytes of the message, as far as the [`Cache`] has room.
+    /// Rewrites and encodes the message `Resource` for all spans with an equal resource. The result is cached by the
+    /// bytes of the message, if the [`Cache`] has room.
     pub fn resource(&mut self, raw: &[u8]) -> Arc<EncodedResource> {
         let raw = shared_head(raw);
         if let Some(resource) = self.resources.get([raw]) {
@@ -205,7 +207,7 @@ impl Encoder {
         }
         let resource = Arc::new(EncodedResource::new(raw, &self.settings, self.rewriter.get(), &mut self.scratch));
         if self.resources.insert([raw], Arc::clone(&resource), resource.size_bytes()) {
-            // The origins would keep resources in memory that the cache has removed.
+            // Otherwise the origins would keep resources in memory that the cache has removed.
             self.origins.clear();
         }
         resource

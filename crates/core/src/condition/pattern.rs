@@ -23,14 +23,14 @@ const COMPILED_BYTES_MAX: usize = 1 << 20;
 /// that is not finite.
 const NUMBER_BYTES_MAX: usize = 64;
 
-/// A regular expression in the syntax of Go's `regexp`, which the Collector uses. It is not anchored. The time of a
-/// search is linear in the length of the text.
+/// A regular expression in the syntax of Go's `regexp`, which the Collector uses. It is found anywhere in a text. A
+/// search takes time in proportion to the length of the text.
 #[derive(Clone)]
 pub struct Pattern {
     text: Box<str>,
     regex: Regex,
-    /// The names of the groups, in the order of their opening parentheses. `None` for a group without a name; empty if
-    /// a later group has the same name.
+    /// The name of each group, in the order of the opening parentheses. `None` if the group has no name. Empty if a
+    /// later group has the same name.
     groups: Vec<Option<String>>,
 }
 
@@ -64,14 +64,15 @@ impl Pattern {
         self.regex.is_match(&*as_go_reads(text))
     }
 
-    /// Returns true if the expression `text` is found in every text that is not empty, except perhaps in one that has a line
-    /// end. Returns false if it is not a valid expression.
+    /// Returns true if `text` is an expression that is found in every text that is not empty. A text with the one
+    /// character that a class leaves out, such as a line end, may be an exception. Returns false if `text` is not
+    /// valid.
     #[must_use]
     pub fn finds_everything(text: &str) -> bool {
         go::parse(text).is_ok_and(|parsed| everything::is_found_everywhere(&parsed.hir))
     }
 
-    /// Returns the names of the named groups, each with the part of `text` that it matches. The part is empty if the
+    /// Returns the name of each named group, with the part of `text` that the group matches. The part is empty if the
     /// group does not take part in the match. Returns `None` if the expression is not found in `text`.
     #[must_use]
     pub fn captures(&self, text: &[u8]) -> Option<Vec<(&str, Vec<u8>)>> {
@@ -122,7 +123,7 @@ impl PartialEq for Pattern {
 
 /// Returns `text` as Go's engine reads it: each byte that is not part of a UTF-8 character becomes U+FFFD.
 fn as_go_reads(text: &[u8]) -> Cow<'_, [u8]> {
-    // Most texts are ASCII, and the check for ASCII is several times as fast as the one for UTF-8.
+    // The check for ASCII comes first. Most texts are ASCII, and it is several times as fast as the check for UTF-8.
     if text.is_ascii() || std::str::from_utf8(text).is_ok() {
         return Cow::Borrowed(text);
     }

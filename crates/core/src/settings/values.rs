@@ -1,4 +1,4 @@
-//! Readers of single values: a node becomes a typed, checked value, or the fault says what to write instead.
+//! Readers of single values. A reader returns a typed, checked value, or an error that says what to write instead.
 
 use core::net::SocketAddr;
 use std::fmt::Display;
@@ -13,22 +13,22 @@ use super::suggest::did_you_mean;
 use super::units::{self, display_bytes, display_duration};
 use super::{Files, Limit, Size};
 
-/// Bytes of an attribute key (Cloud Trace quotas, "Trace API v2": attribute keys).
+/// The most bytes of an attribute key (Cloud Trace quotas, "Trace API v2": attribute keys).
 const ATTRIBUTE_KEY_BYTES_MAX: usize = 512;
-/// Bytes of a path: Linux accepts no longer ones.
+/// The most bytes of a path that Linux accepts.
 const PATH_BYTES_MAX: usize = 4_095;
 
-/// A section, as messages call it.
+/// The words for a section in messages.
 pub(super) const A_SECTION: &str = "a section of `key: value` lines";
 
 /// The result of reading a value.
 pub type Read<T> = Result<T, SettingError>;
 
-/// Returns the problem of a value that is not of the expected form.
+/// Returns the error of a value that does not have the expected form.
 pub fn expected(what: &str, node: &Node) -> SettingError {
     let found = match &node.value {
         NodeValue::Scalar(ScalarNode { kind: ScalarType::Null, .. }) => "nothing".to_owned(),
-        // For a number in quotes, the quotes are the mistake, so the message shows them.
+        // If a number or a boolean is in quotes, the quotes are the mistake, so the message shows them.
         NodeValue::Scalar(ScalarNode { text, kind: ScalarType::Text, .. })
             if ScalarType::of_plain(text) != ScalarType::Text =>
         {
@@ -41,7 +41,7 @@ pub fn expected(what: &str, node: &Node) -> SettingError {
     SettingError::new(format!("expected {what}, found {found}"))
 }
 
-/// Returns a URL as messages show it: without a user, a password and a query, which may be secrets.
+/// Returns a URL as messages show it, with `***` in place of user, password and query, which may be secrets.
 pub fn quote_url(url: &str) -> String {
     let url = url.split_once('?').map_or_else(|| url.to_owned(), |(url, _)| format!("{url}?***"));
     let (scheme, rest) =
@@ -64,7 +64,7 @@ pub(crate) fn not_a_list(node: &Node) -> SettingError {
     }
 }
 
-/// Returns a scalar as it is written. Names such as `404` need no quotes.
+/// Returns the text of a scalar as it is written. So a name such as `404` needs no quotes.
 pub fn text<'a>(what: &str, node: &'a Node) -> Read<&'a str> {
     match &node.value {
         NodeValue::Scalar(scalar) if scalar.kind != ScalarType::Null => Ok(&scalar.text),
@@ -72,8 +72,8 @@ pub fn text<'a>(what: &str, node: &'a Node) -> Read<&'a str> {
     }
 }
 
-/// Returns the type of a scalar where a string makes no sense. Quotes around a reference to the environment (which lists and
-/// sections within brackets need) do not make it a string.
+/// Returns the type of a scalar for a setting that cannot be a string. A reference to an environment variable keeps the
+/// type of its value even in quotes, because it needs quotes in lists and sections with brackets.
 pub fn kind(node: &Node) -> ScalarType {
     match &node.value {
         NodeValue::Scalar(ScalarNode { text, expanded: true, .. }) => ScalarType::of_plain(text),
@@ -82,7 +82,7 @@ pub fn kind(node: &Node) -> ScalarType {
     }
 }
 
-/// Returns `value`, which is written as `text`, if it is in range; `None` is out of every range.
+/// Returns `value` if it is in range. `text` is the value as it is written. `None` is out of every range.
 fn within<T: PartialOrd + Copy>(
     value: Option<T>,
     text: &str,
@@ -122,7 +122,7 @@ pub(crate) fn not_a_number(node: &Node) -> SettingError {
     expected("a number", node).help("digits, without quotes and without a unit")
 }
 
-/// Reads a number, whole or not.
+/// Reads a number, with or without a fraction.
 pub(crate) fn decimal(node: &Node, limit: &Limit<f64>) -> Read<f64> {
     let value = match kind(node) {
         ScalarType::Int(value) => value as f64,
@@ -159,7 +159,7 @@ pub fn size(node: &Node, limit: &Limit<u64>, percents: &RangeInclusive<f64>) -> 
     let text = text("a size or a percentage", node)?;
     match (units::percent(text), text.parse::<u64>()) {
         (Some(percent), _) => percent_within(percent, percents).map(Size::Percent),
-        // A few bytes make no sense: a percentage, or another unit, is meant.
+        // So few bytes cannot be meant. The percent sign or the unit is missing.
         (None, Ok(number)) if number < limit.min && number as f64 <= *percents.end() => {
             Err(SettingError::new(format!("`{number}` is {number} bytes"))
                 .help(format!("write `{number}%` or `{number}MiB`")))
@@ -191,12 +191,12 @@ fn percent_within(percent: f64, percents: &RangeInclusive<f64>) -> Read<f64> {
     Err(out_of_range(&format!("{percent}%")).help(format!("from {}% to {}%", percents.start(), percents.end())))
 }
 
-/// Reads one of `choices` by its name. `what` is the word for it in messages.
+/// Reads one of `choices` by its name. `what` is the word for a choice in messages.
 pub fn choice<T: Copy>(node: &Node, what: &str, choices: &[(&str, T)]) -> Read<T> {
     choice_of_text(text(what, node)?, what, choices)
 }
 
-/// Reads one of `choices` in upper or lower case, where the Collector accepts both.
+/// Reads one of `choices` in upper or lower case. The Collector accepts both for some keys.
 pub(crate) fn choice_in_any_case<T: Copy>(node: &Node, what: &str, choices: &[(&str, T)]) -> Read<T> {
     choice_of_text(&text(what, node)?.to_lowercase(), what, choices)
 }
@@ -235,7 +235,7 @@ pub(crate) fn attribute_key(node: &Node) -> Read<String> {
     name(node, "an attribute key", ATTRIBUTE_KEY_BYTES_MAX)
 }
 
-/// The word of [`file()`] for a file with certificates or a key.
+/// The words for a file with certificates or a key in the messages of [`file()`].
 pub const PEM_FILE: &str = "a PEM file";
 
 /// Returns the path and the contents of a file that a setting names.
@@ -271,12 +271,13 @@ pub fn directory(node: &Node) -> Read<PathBuf> {
     name(node, "a directory", PATH_BYTES_MAX).map(PathBuf::from)
 }
 
-/// Returns true if this is the number of a port.
+/// Returns true if `port` is a port number.
 pub fn is_port(port: &str) -> bool {
     port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok()
 }
 
-/// Returns true for an IP address (version 6 in brackets) or a name of at most 253 characters (RFC 1035, section 2.3.4).
+/// Returns true if `host` is an IP address (version 6 in brackets) or a name of at most 253 characters (RFC 1035,
+/// section 2.3.4).
 pub fn is_host(host: &str) -> bool {
     if host.starts_with('[') {
         return format!("{host}:0").parse::<SocketAddr>().is_ok();

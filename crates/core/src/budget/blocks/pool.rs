@@ -1,5 +1,5 @@
-//! The blocks themselves: which have room, which are idle, which are sparse. This module counts bytes and does not know
-//! the budget.
+//! The list of blocks: which ones have room, are idle or are sparse. This module counts bytes. It does not know the
+//! budget.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -13,19 +13,20 @@ use super::BodyOwner;
 /// The number of a block. Numbers are given out in ascending order and never used again.
 pub(crate) type BlockId = u64;
 
-/// The most blocks of one age that are filled at the same time. Space that is too small for one body may fit others.
+/// The most blocks of one age that are filled at the same time. There are several, because a body that does not fit
+/// into one of them may fit into another.
 const OPEN_MAX: usize = 4;
 
-/// The most free pieces of a block. Bodies that are given up midway leave them. Further pieces are not reused until the
-/// whole block is free.
+/// The most free pieces of a block. A body that is given up before it is complete leaves a piece. Further pieces are
+/// not reused until the whole block is free.
 const PIECES_MAX: usize = 16;
 
-/// u64econds after which idle blocks that were not needed are surplus. Sparse blocks that were sparse one such
-/// window before are worth moving.
+/// The length of a window, in milliseconds. Idle blocks that were not needed during a window are surplus. If a block is
+/// sparse in two windows in a row, its bodies are moved.
 const WINDOW_MS: u64 = 1_000;
 
-/// The divisor of the surplus that gives the number of blocks returned in one call, so that the surplus after a burst
-/// of any size is gone within some seconds.
+/// One call gives back the surplus divided by this number. So the surplus after a burst of any size is gone within some
+/// seconds.
 const SURPLUS_DIVISOR: usize = 128;
 
 #[derive(Debug)]
@@ -51,22 +52,22 @@ pub(super) struct Pool {
 /// A block in use.
 #[derive(Debug)]
 struct Block {
-    /// An empty handle to the block's memory, which becomes the whole block again when all pieces are gone.
+    /// An empty handle to the block's memory. When all pieces are gone, it becomes the whole block again.
     home: BytesMut,
     /// Free pieces; empty if the block is not being filled any more.
     free: Vec<BytesMut>,
     body_bytes: usize,
-    /// The number of bodies, also of those that have no bytes: each holds a piece of the block.
+    /// The number of bodies, including those of 0 bytes: each body holds a piece of the block.
     bodies: usize,
     /// The number of bodies that are not complete yet.
     unfinished: usize,
-    /// The owners of the bodies; `None` if no owner has registered.
+    /// The owners of the bodies; `None` if no owner has registered since they were last asked to move.
     owners: Option<Box<dyn Owners>>,
     was_sparse: bool,
 }
 
-/// The owners of the bodies of one block: a `Vec<Weak<T>>`. The list as a whole has a dynamic type, and not each owner in
-/// it, so that an entry takes the 8 bytes of a plain pointer. There is an entry for every body.
+/// The owners of the bodies of one block: a `Vec<Weak<T>>`. There is an entry for each body. The list has a dynamic
+/// type, not each entry, so that an entry takes only the 8 bytes of a plain pointer.
 pub(super) trait Owners: Any + Debug + Send {
     /// Asks all owners that still exist to move their bodies.
     fn relocate(&self);
@@ -94,8 +95,8 @@ impl Block {
         Some(piece)
     }
 
-    /// Returns the bytes of a block of `block_bytes` that are unused while a sender is slow: those that belong to no body,
-    /// if the block is not being filled any more and has a body that is not complete.
+    /// Returns the bytes that slow senders keep unused in a block of `block_bytes`. If a body is not complete and the
+    /// block is not being filled any more, these are all bytes that belong to no body. Otherwise there are none.
     fn pinned_bytes(&self, block_bytes: usize) -> usize {
         if self.unfinished > 0 && self.free.is_empty() { block_bytes - self.body_bytes } else { 0 }
     }
@@ -137,13 +138,13 @@ impl Pool {
         self.blocks.values().map(|block| self.block_bytes - block.body_bytes).sum()
     }
 
-    /// Returns the bytes of blocks that senders of unfinished bodies keep from being used. Bodies are expected to be
-    /// complete soon after they begin, so these bytes are few.
+    /// Returns the bytes that slow senders keep unused in all blocks. They are few, because most bodies are complete
+    /// soon after they begin.
     pub(super) fn pinned_bytes(&self) -> usize {
         self.pinned_bytes
     }
 
-    /// Changes a block, and keeps the sum of pinned bytes.
+    /// Changes a block, and updates the sum of pinned bytes.
     fn change<T>(&mut self, id: BlockId, change: impl FnOnce(&mut Block) -> T) -> Option<T> {
         let block = self.blocks.get_mut(&id)?;
         self.pinned_bytes -= block.pinned_bytes(self.block_bytes);
@@ -160,8 +161,8 @@ impl Pool {
         })
     }
 
-    /// Returns a piece of a block that was idle, or of a new one. If too many blocks of this age are being filled, it
-    /// replaces the fullest.
+    /// Returns a piece of an idle block, or of a new one. If [`OPEN_MAX`] blocks of this age are being filled already,
+    /// this block replaces the fullest of them.
     pub(super) fn open(&mut self, age: usize, bytes: usize) -> (BlockId, BytesMut) {
         let mut home = self.idle.pop().unwrap_or_else(|| BytesMut::with_capacity(self.block_bytes));
         self.idle_min = self.idle_min.min(self.idle.len());
@@ -225,7 +226,7 @@ impl Pool {
         None
     }
 
-    /// Takes up to `count` idle blocks, those unused for longest first.
+    /// Takes up to `count` idle blocks, beginning with the one that has been idle for the longest time.
     pub(super) fn take_idle(&mut self, count: usize) -> Vec<BytesMut> {
         let count = count.min(self.idle.len());
         let taken = self.idle.drain(..count).collect();
@@ -253,7 +254,8 @@ impl Pool {
         }
     }
 
-    /// Takes the owners of one block that is less than half full, is not being filled, and was so a second ago.
+    /// Takes the owners of one sparse block: it is less than half full and is not being filled, and it was sparse at
+    /// the last look, about a second before.
     pub(super) fn take_sparse(&mut self, now_ms: u64) -> Option<Box<dyn Owners>> {
         if self.sparse.is_empty() && now_ms / WINDOW_MS != self.sparse_window {
             self.sparse_window = now_ms / WINDOW_MS;

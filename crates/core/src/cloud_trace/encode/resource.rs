@@ -1,4 +1,4 @@
-//! The attributes of a resource that each of its spans carries. They are encoded once and copied into each span.
+//! The attributes of a resource, encoded once and copied into each span of the resource.
 
 use std::sync::Arc;
 
@@ -16,14 +16,14 @@ use crate::sampling::annotation;
 #[derive(Debug)]
 pub struct EncodedResource {
     project: Arc<str>,
-    /// The encoded field `name` of a request to the project, with its key.
+    /// The encoded field `name` of a request to the project, with the protobuf key of the field.
     request_name: Vec<u8>,
     /// True if the project is neither the default project nor an allowed one.
     is_foreign: bool,
     /// The prefix `projects/{project}/traces/` of span names.
     pub(super) name_prefix: String,
     entries: EncodedEntries,
-    /// The number of entries that Spansieve adds and a span cannot override. They are the first entries.
+    /// The number of entries that Spansieve adds and that a span cannot override. They are the first entries.
     own_count: usize,
     /// The number of attributes of the resource that were lost.
     pub(super) dropped_count: u64,
@@ -36,10 +36,10 @@ pub struct EncodedResource {
 struct EncodedEntries {
     /// The bytes of all entries, one after the other.
     block: Vec<u8>,
-    /// The entries of the block. Those that Spansieve adds are first, and the least important are last.
+    /// The entries of the block. The entries that Spansieve adds come first, and the least important entries come last.
     all: Vec<ResourceEntry>,
     keys: KeyIndex,
-    /// The same keys and those of the scope. The attribute lists of the spans start with this set.
+    /// The keys of the entries and of the scope. The attribute list of each span starts with this set.
     filter: KeyFilter,
     /// The most bytes of a value.
     value_max: usize,
@@ -48,8 +48,8 @@ struct EncodedEntries {
 }
 
 impl EncodedEntries {
-    /// Appends an entry if there is room for it. Once one entry did not fit and values can still be made shorter, it
-    /// appends no more, because all entries are then written again with shorter values.
+    /// Appends an entry if there is room for it. After an entry that did not fit, appends nothing more if values can
+    /// still be made shorter, because all entries are then written again with shorter values.
     fn add(&mut self, key: &str, value: AnyValue<'_>, scratch: &mut Scratch) {
         if self.left_out_count > 0 && self.value_max > LONG_VALUE_BYTES_MAX {
             return;
@@ -101,7 +101,7 @@ impl HasKey for ResourceEntry {
 pub(super) enum KeyOwner {
     /// Spansieve. A span cannot override the entry.
     Us,
-    /// The user. This also covers a default of Spansieve that the user may set. A span overrides the entry at this
+    /// The user. The agent label counts as the user's, because the user may set it. A span overrides the entry at this
     /// place.
     User(usize),
 }
@@ -113,7 +113,8 @@ impl EncodedResource {
         &self.project
     }
 
-    /// Returns the encoded field `name` of a `BatchWriteSpansRequest` to that project, with its key.
+    /// Returns the encoded field `name` of a `BatchWriteSpansRequest` to the project, with the protobuf key of the
+    /// field.
     #[must_use]
     pub fn request_name(&self) -> &[u8] {
         &self.request_name
@@ -162,7 +163,7 @@ impl EncodedResource {
         scratch: &mut Scratch,
     ) -> bool {
         self.entries = EncodedEntries { value_max, ..EncodedEntries::default() };
-        // The scope's keys are not entries of the resource, but a span may have them, too.
+        // A span may have the scope's keys as well, so the set needs them, although they are not entries.
         SCOPE_KEYS.iter().for_each(|key| _ = self.entries.filter.insert(key_hash(key)));
         self.dropped_count = u64::from(attributes.dropped_count());
         scratch.renderer.note(Alteration { cut: attributes.is_cut(), ..Alteration::default() });
@@ -184,7 +185,8 @@ impl EncodedResource {
         self.own_count = self.entries.all.len();
     }
 
-    /// Adds the agent, unless the resource has that key, and the attributes whose keys Spansieve does not set.
+    /// Adds the agent label if the resource does not have it, and then the attributes whose keys Spansieve does not
+    /// set.
     fn add_users(&mut self, attributes: &ResourceAttributes, names: &KeyNames, scratch: &mut Scratch) {
         if attributes.get(labels::AGENT).is_none() {
             self.entries.add(labels::AGENT, AnyValue::String(labels::agent(attributes).as_bytes()), scratch);
@@ -210,7 +212,7 @@ impl EncodedResource {
         Some(if place < self.own_count { KeyOwner::Us } else { KeyOwner::User(place) })
     }
 
-    /// Returns the number of entries that Spansieve adds and a span cannot override, including the annotations.
+    /// Returns the number of entries that Spansieve adds and that a span cannot override, including the annotations.
     pub(super) fn own_count(&self) -> usize {
         self.own_count
     }
@@ -225,8 +227,8 @@ impl EncodedResource {
         &self.entries.filter
     }
 
-    /// Writes the entries that a span cannot override, and the first `users_max` of the others that are not in
-    /// `overridden` (places in ascending order).
+    /// Writes the entries that a span cannot override. Then writes the first `users_max` of the other entries, except
+    /// those whose places are in `overridden` (in ascending order).
     pub(super) fn write(&self, out: &mut Vec<u8>, overridden: &[usize], users_max: usize) {
         let EncodedEntries { block, all, .. } = &self.entries;
         if overridden.is_empty() && users_max >= self.users_count() {

@@ -2,7 +2,8 @@
 
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
-/// Returns true if the expression is found in every text that is not empty, except perhaps in one that has a line end.
+/// Returns true if the expression is found in every text that is not empty. A text with the one character that a class
+/// leaves out, such as a line end, may be an exception.
 pub(super) fn is_found_everywhere(hir: &Hir) -> bool {
     match hir.kind() {
         HirKind::Capture(group) => is_found_everywhere(&group.sub),
@@ -13,8 +14,8 @@ pub(super) fn is_found_everywhere(hir: &Hir) -> bool {
     }
 }
 
-/// Does the same as [`is_found_everywhere`] for parts that follow each other. Between `^` and `$` they must match any
-/// whole text. With one of the two, or with none, it is enough that they match the empty text at that end.
+/// Does the same as [`is_found_everywhere`] for a sequence of parts. Between `^` and `$`, the parts must match any
+/// whole text. If one of the two anchors is absent, it is enough that the parts can match the empty text.
 fn is_sequence_found_everywhere(parts: &[Hir]) -> bool {
     let is = |part: &Hir, anchor: Look| matches!(part.kind(), HirKind::Look(look) if *look == anchor);
     let (starts, ends) =
@@ -30,7 +31,7 @@ fn can_be_empty(hir: &Hir) -> bool {
     hir.properties().minimum_len() == Some(0) && hir.properties().look_set().is_empty()
 }
 
-/// Returns true for `.*`, `.+` and the like.
+/// Returns true for `.*`, `.+` and similar repetitions.
 fn is_any_text(hir: &Hir) -> bool {
     match hir.kind() {
         HirKind::Capture(group) => is_any_text(&group.sub),
@@ -41,7 +42,7 @@ fn is_any_text(hir: &Hir) -> bool {
     }
 }
 
-/// Returns true for `.` and classes that leave out at most a line end.
+/// Returns true for `.` and for classes that leave out at most one character, such as a line end.
 fn is_any_character(hir: &Hir) -> bool {
     let HirKind::Class(class) = hir.kind() else { return false };
     match class {

@@ -35,11 +35,12 @@ const POSIX: [(&str, &[(char, char)]); 14] = [
     ("xdigit", &[('0', '9'), ('A', 'F'), ('a', 'f')]),
 ];
 
-/// The scripts whose names have four letters. All other words of four letters are ISO 15924 codes, which Go does not
+/// The scripts whose names have four letters. Any other name of four letters is an ISO 15924 code, which Go does not
 /// know.
 const SHORT_SCRIPTS: [&str; 9] = ["ahom", "cham", "kawi", "lisu", "miao", "modi", "newa", "thai", "toto"];
 
-const NO_SUCH_CLASS: &str = "classes are categories (`\\pL`, `\\p{Lu}`), scripts (`\\p{Greek}`) and `[[:alpha:]]`";
+const NO_SUCH_CLASS: &str =
+    "a class is a category (`\\pL`, `\\p{Lu}`), a script (`\\p{Greek}`) or a name such as `[[:alpha:]]`";
 
 /// A set of characters.
 pub(super) struct CharacterClass(ClassUnicode);
@@ -49,7 +50,8 @@ impl CharacterClass {
         CharacterClass(ClassUnicode::new(ranges.iter().map(|(start, end)| ClassUnicodeRange::new(*start, *end))))
     }
 
-    /// Makes the class of the characters from `start` to `end`, both included. It is empty if they are all surrogates.
+    /// Makes the class of the characters from `start` to `end`, both included. The class is empty if all of them are
+    /// surrogates.
     pub(super) fn range(start: u32, end: u32) -> Self {
         let is_surrogate = |code| (BEFORE_SURROGATES + 1..BEHIND_SURROGATES).contains(&code);
         let start = char::from_u32(if is_surrogate(start) { BEHIND_SURROGATES } else { start });
@@ -58,7 +60,7 @@ impl CharacterClass {
         CharacterClass(ClassUnicode::new(range.map(|(start, end)| ClassUnicodeRange::new(start, end))))
     }
 
-    /// Makes the class that `.` matches. It contains the newline if `newline` is set.
+    /// Makes the class for `.`. The class contains the newline if `newline` is set.
     pub(super) fn dot(newline: bool) -> Self {
         let class = CharacterClass::of(&[('\n', '\n')]).negated_if(true);
         if newline { CharacterClass::of(&[('\0', char::MAX)]) } else { class }
@@ -89,7 +91,7 @@ impl CharacterClass {
         Hir::class(HirClass::Unicode(self.0))
     }
 
-    /// Finds a general category or a script of Unicode by its name (`unicodeTable`).
+    /// Finds a general category or a script of Unicode by its name, as Go's `unicodeTable` does.
     fn property(name: &str) -> Option<Self> {
         let is_filler = |c: char| matches!(c, '_' | '-' | ' ');
         let name: String = name.chars().filter(|c| !is_filler(*c)).map(|c| c.to_ascii_lowercase()).collect();
@@ -143,7 +145,7 @@ impl PatternParser<'_> {
         Ok(class.folded_if(self.flags.ignore_case).negated_if(is_negated))
     }
 
-    /// Reads a class inside of the brackets, if one comes next.
+    /// Reads a class inside the brackets, if one comes next.
     fn class_item(&mut self) -> Result<Option<CharacterClass>, PatternError> {
         match self.posix_class()? {
             None => self.escaped_class(),
