@@ -186,26 +186,25 @@ fn take_over(settings: &mut Settings, new: &Settings) {
     settings.telemetry.log.level = new.telemetry.log.level;
 }
 
-/// Returns the keys whose values differ.
+/// Returns the keys whose values differ, without those of tests, which the daemon ignores.
 fn differences(one: &Settings, other: &Settings) -> Vec<String> {
-    let mut keys = Vec::new();
-    let mut add = |section: &str, differences: Vec<&str>| {
-        keys.extend(differences.into_iter().map(|key| format!("{section}.{key}")));
+    let inner = |section: &str| match section {
+        "otlp" => one.otlp.differences(&other.otlp),
+        "tail_sampling" => one.tail_sampling.differences(&other.tail_sampling),
+        "resource" => one.resource.differences(&other.resource),
+        "export" => one.export.differences(&other.export),
+        "fleet" => one.fleet.differences(&other.fleet),
+        "memory" => one.memory.differences(&other.memory),
+        "telemetry" => one.telemetry.differences(&other.telemetry),
+        "telemetry.log" => one.telemetry.log.differences(&other.telemetry.log),
+        "api" => one.api.differences(&other.api),
+        _ => Vec::new(),
     };
-    add("otlp", one.otlp.differences(&other.otlp));
-    add("api", one.api.differences(&other.api));
-    add("tail_sampling", one.tail_sampling.differences(&other.tail_sampling));
-    add("resource", one.resource.differences(&other.resource));
-    add("export", one.export.differences(&other.export));
-    add("memory", one.memory.differences(&other.memory));
-    let log = one.telemetry.log.differences(&other.telemetry.log);
-    add("telemetry", one.telemetry.differences(&other.telemetry).into_iter().filter(|key| *key != "log").collect());
-    add("telemetry.log", log);
-    if one.journal != other.journal {
-        keys.push("journal".to_owned());
-    }
-    if one.span_metrics != other.span_metrics {
-        keys.push("span_metrics".to_owned());
-    }
-    keys
+    // A section with inner keys is replaced by those that differ, and so is a section in it.
+    let inner_of = |section: String| match inner(&section) {
+        keys if keys.is_empty() => vec![section],
+        keys => keys.into_iter().map(|key| format!("{section}.{key}")).collect(),
+    };
+    let sections = one.differences(other).into_iter().filter(|section| *section != "tests");
+    sections.map(str::to_owned).flat_map(inner_of).flat_map(inner_of).collect()
 }

@@ -31,7 +31,7 @@ section! {
         /// Headers of each call, such as `authorization: "Bearer ${env:TOKEN}"`, as in `export.headers`.
         pub headers: HeaderMap = HeaderMap::new(), ByHand::of(Shape::Secret(Box::new(Shape::OwnKeys)));
         /// True if calls carry an ID token of this machine's service account for the endpoint, from the metadata server.
-        /// Cloud Run asks for one unless unauthenticated calls are allowed, and so does `otlp.auth.id_token`.
+        /// Cloud Run asks for one unless unauthenticated calls are allowed, and so does a receiver with `otlp.auth.google`.
         pub id_token: bool = false, Bool;
         /// TLS to an endpoint with `https://`.
         pub tls: ExportTls = ExportTls::default(), Sub;

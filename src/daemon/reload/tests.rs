@@ -49,7 +49,10 @@ resource:
   normalize: resource
   attributes: [{action: delete, key: secret}]
 export: {batch: {max_delay: 2s}}
+fleet: {handoff: {endpoint: 'http://next:4317'}}
 memory: {compress: lz4}
+span_metrics: {}
+tests: [{name: t, trace: 'api  GET /  1ms', expect: {verdict: kept}}]
 telemetry: {log: {level: warn, format: json}}",
         ))
         .await
@@ -65,13 +68,15 @@ telemetry: {log: {level: warn, format: json}}",
     assert_eq!(applied.changed, changed);
     let needs_restart = [
         "otlp.max_request_bytes",
+        "journal",
         "tail_sampling.decision_cache",
         "tail_sampling.annotate",
+        "span_metrics",
         "resource.normalize",
         "export.batch",
+        "fleet.handoff",
         "memory.compress",
         "telemetry.log.format",
-        "journal",
     ];
     assert_eq!(applied.needs_restart, needs_restart);
     assert_eq!(labels(&reloader), ["b", "c"]);

@@ -2,8 +2,8 @@
 
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
-/// Returns true if the expression is found in every text that is not empty. A text with the one character that a class
-/// leaves out, such as a line end, may be an exception.
+/// Returns true if the expression is found in every text that is not empty. Texts with a line feed may be an exception,
+/// because `.` does not match it.
 pub(super) fn is_found_everywhere(hir: &Hir) -> bool {
     match hir.kind() {
         HirKind::Capture(group) => is_found_everywhere(&group.sub),
@@ -42,19 +42,19 @@ fn is_any_text(hir: &Hir) -> bool {
     }
 }
 
-/// Returns true for `.` and for classes that leave out at most one character, such as a line end.
+/// Returns true for `.` and for other classes that leave out no character, or only the line feed.
 fn is_any_character(hir: &Hir) -> bool {
     let HirKind::Class(class) = hir.kind() else { return false };
     match class {
         Class::Unicode(class) => {
             let mut left_out = class.clone();
             left_out.negate();
-            left_out.iter().map(|range| range.end() as u32 - range.start() as u32 + 1).sum::<u32>() <= 1
+            left_out.iter().all(|range| (range.start(), range.end()) == ('\n', '\n'))
         }
         Class::Bytes(class) => {
             let mut left_out = class.clone();
             left_out.negate();
-            left_out.iter().map(|range| u32::from(range.end() - range.start()) + 1).sum::<u32>() <= 1
+            left_out.iter().all(|range| (range.start(), range.end()) == (b'\n', b'\n'))
         }
     }
 }

@@ -117,12 +117,29 @@ fn patterns_match_the_text_of_simple_values() {
 
 #[test]
 fn expressions_that_are_found_everywhere_are_known() {
-    for everywhere in
-        ["", ".*", ".", ".+", "a*", "(.*)", "a?b?", "x|.*", "^.*$", "^.*", "^", ".*$", "^(.+)$", "^a*", "(?s).*"]
-    {
+    for everywhere in [
+        "", ".*", ".", ".+", "a*", "(.*)", "a?b?", "x|.*", "^.*$", "^.*", "^", ".*$", "^(.+)$", "^a*", "(?s).*",
+        "[^\\n]+",
+    ] {
         assert!(Pattern::finds_everything(everywhere), "{everywhere}");
     }
-    for some in ["a", "a.*", ".*a", "^$", "^a*$", "..", "^.$", "[^/]*x", "\\b", "^/api/.*$", "(?m)^x*$", "a|b", "["] {
+    for some in [
+        "a",
+        "a.*",
+        ".*a",
+        "^$",
+        "^a*$",
+        "..",
+        "^.$",
+        "[^/]*x",
+        "\\b",
+        "^/api/.*$",
+        "(?m)^x*$",
+        "a|b",
+        "[",
+        "^[^/]+$",
+        "[^x]",
+    ] {
         assert!(!Pattern::finds_everything(some), "{some}");
     }
 }
