@@ -12,6 +12,7 @@ extern crate spansieve_otlp as otlp;
 pub mod budget;
 pub mod cloud_trace;
 pub mod condition;
+pub mod fleet;
 pub mod forward;
 pub mod host;
 mod replaceable;

@@ -9,6 +9,7 @@ mod answer;
 mod compile;
 mod composite;
 mod expression;
+mod fleet;
 pub mod keyed;
 mod keys;
 mod limiter;
@@ -29,10 +30,12 @@ pub mod threshold;
 pub mod tracestate;
 
 pub use answer::Answer;
+pub use fleet::{ConfigMark, NameMark};
 pub use names::PolicyNames;
 pub use parts::{PolicyPart, PolicyParts};
 pub use policies::{CompileError, Policies, PolicyError, PolicySet};
 pub use shadow::ShadowEffect;
+pub(crate) use summary::wire;
 pub use summary::{KeyFact, Summary};
 pub use threshold::Threshold;
 

@@ -39,7 +39,7 @@ impl CompositeRule {
     /// allowance is used up, or if no policy would keep the trace.
     pub(super) fn keep(&self, trace: &DecisionInput<'_>) -> Option<Keep> {
         let (index, keep) = self.first(trace)?;
-        let spans = u64::from(trace.summary.span_count);
+        let spans = u64::from(trace.summary.span_count) * u64::from(trace.members);
         let mut allowances = self.allowances.lock();
         let Allowances { total, own } = &mut *allowances;
         let own = own.get_mut(index)?;

@@ -15,6 +15,8 @@ pub(super) struct DecisionInput<'a> {
     pub(super) summary: &'a Summary,
     pub(super) randomness: u64,
     pub(super) now_ms: u64,
+    /// The number of instances that share each limit.
+    pub(super) members: u32,
     pub(super) states: &'a [PolicyState],
     /// The answer that every state is assumed to give, so that no state is asked. `None` at a decision.
     pub(super) assumed: Option<AssumedStates>,

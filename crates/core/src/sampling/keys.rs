@@ -20,7 +20,7 @@ use crate::sampling::settings::{KeyField, KeySpan, TraceKey};
 
 /// Maximum number of distinct keys of all policies together: one for each type of policy with keys, and a few more.
 /// Each key takes 32 bytes in every summary.
-const KEYS_MAX: usize = 8;
+pub(super) const KEYS_MAX: usize = 8;
 
 const SERVICE_NAME: &str = "service.name";
 const HTTP_ROUTE: &str = "http.route";

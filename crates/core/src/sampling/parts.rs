@@ -63,7 +63,7 @@ impl PolicyPart {
     pub fn holds(&self, summary: &Summary, trace_id: TraceId) -> Option<bool> {
         let randomness = summary.randomness(trace_id);
         let assumed = Some(AssumedStates::Pass);
-        let input = DecisionInput { summary, randomness, now_ms: 0, states: &[], assumed };
+        let input = DecisionInput { summary, randomness, now_ms: 0, members: 1, states: &[], assumed };
         (!self.expression.is_stateful()).then(|| self.expression.evaluate(&input).is_some())
     }
 

@@ -6,6 +6,7 @@ use super::answer::{Answer, BothAssumptions};
 use super::compile::Compiler;
 use super::composite::CompositeRule;
 use super::expression::{AssumedStates, DecisionInput, Expression};
+use super::fleet::Members;
 use super::memory::PolicyMemory;
 use super::names::NAMES_MAX;
 use super::predicates::Predicates;
@@ -90,6 +91,8 @@ pub struct Policies {
     keeps_any: bool,
     predicates: Predicates,
     states: Vec<PolicyState>,
+    /// The number of instances that share each limit. All policies of a process have the same.
+    members: Members,
 }
 
 /// A policy of type `drop`.
@@ -226,6 +229,7 @@ impl Policies {
             keeps_any,
             predicates,
             states,
+            members: previous.map(|previous| previous.members.clone()).unwrap_or_default(),
         })
     }
 
@@ -270,7 +274,7 @@ impl Policies {
             let trace = self.trace(summary, trace_id, now_ms);
             let effect = shadow.effect(&trace, verdict);
             if effect == Some(ShadowEffect::Keep) {
-                shadow.charge(&self.states, summary, now_ms);
+                shadow.charge(&self.states, summary.span_count.saturating_mul(self.members()), now_ms);
             }
             effect.into_iter().for_each(|effect| found(shadow.policy, effect));
         }
@@ -324,7 +328,7 @@ impl Policies {
         }
         let randomness = threshold::RANDOMNESS_MAX;
         let assumed = Some(AssumedStates::Chance);
-        let trace = DecisionInput { summary, randomness, now_ms: 0, states: &self.states, assumed };
+        let trace = DecisionInput { summary, randomness, now_ms: 0, members: 1, states: &self.states, assumed };
         self.drop_policies.iter().all(|policy| policy.survives.evaluate(&trace).is_some())
             && self.keep_policies.iter().any(|policy| policy.rule.would_keep(&trace).is_some())
     }
@@ -448,7 +452,23 @@ impl Policies {
 
     /// Charges a kept trace of `spans` spans to the budgets, no matter which policy kept it.
     pub fn kept(&self, spans: u32, now_ms: u64) {
+        let spans = spans.saturating_mul(self.members());
         self.states.iter().for_each(|state| state.kept(spans, now_ms));
+    }
+
+    /// Returns the number of instances that share each limit.
+    pub(super) fn members(&self) -> u32 {
+        self.members.get()
+    }
+
+    pub(super) fn members_ref(&self) -> &Members {
+        &self.members
+    }
+
+    /// Returns the number of the first policy that keeps traces on evidence; of the first one if there is none.
+    pub(super) fn first_certain(&self) -> u16 {
+        let certain = self.keep_policies.iter().find(|policy| policy.can_be_certain());
+        certain.or(self.keep_policies.first()).map_or(0, |policy| policy.policy)
     }
 
     /// Returns the maximum bytes that the states of all policies take.
@@ -468,7 +488,7 @@ impl Policies {
 
     fn trace<'a>(&'a self, summary: &'a Summary, trace_id: TraceId, now_ms: u64) -> DecisionInput<'a> {
         let randomness = summary.randomness(trace_id);
-        DecisionInput { summary, randomness, now_ms, states: &self.states, assumed: None }
+        DecisionInput { summary, randomness, now_ms, members: self.members(), states: &self.states, assumed: None }
     }
 
     /// Returns the threshold at which the trace survives all policies of type `drop` without state; `None` if one of

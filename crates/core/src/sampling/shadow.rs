@@ -1,9 +1,9 @@
 //! Shadow policies: they answer for every trace that is decided, and never decide.
 
+use super::Verdict;
 use super::expression::DecisionInput;
 use super::policies::{KeepRule, TopRule};
 use super::state::PolicyState;
-use super::{Summary, Verdict};
 
 labels! {
     /// The change that a shadow policy would make to a verdict.
@@ -45,8 +45,8 @@ impl ShadowPolicy {
     }
 
     /// Charges a trace that the policy would keep to its own budget, which all other kept traces are charged to anyway.
-    pub(super) fn charge(&self, states: &[PolicyState], summary: &Summary, now_ms: u64) {
+    pub(super) fn charge(&self, states: &[PolicyState], spans: u32, now_ms: u64) {
         let own = states.get(self.states.clone()).unwrap_or_default();
-        own.iter().for_each(|state| state.kept(summary.span_count, now_ms));
+        own.iter().for_each(|state| state.kept(spans, now_ms));
     }
 }

@@ -74,10 +74,16 @@ impl PolicyState {
     /// Returns the threshold for `trace`. The caller must ask once for each trace, because the answer changes the
     /// state.
     pub(super) fn threshold(&self, trace: &DecisionInput<'_>) -> Threshold {
-        let (spans, now_ms) = (trace.summary.span_count, trace.now_ms);
+        let now_ms = trace.now_ms;
+        // The instances of a fleet decide different traces, so a limit for all is a part of it for each: a trace counts as
+        // many times as there are instances.
+        let spans = trace.summary.span_count.saturating_mul(trace.members);
         match self {
             PolicyState::Spans(bucket) => Threshold::certain(bucket.lock().take(u64::from(spans), now_ms)),
-            PolicyState::Bytes(bucket) => Threshold::certain(bucket.lock().take(trace.summary.span_bytes, now_ms)),
+            PolicyState::Bytes(bucket) => {
+                let bytes = trace.summary.span_bytes.saturating_mul(trace.members.into());
+                Threshold::certain(bucket.lock().take(bytes, now_ms))
+            }
             PolicyState::Adaptive(keyed) => keyed.state.lock().threshold(hash(keyed.key(trace)), spans, now_ms),
             PolicyState::Rare(keyed) => Threshold::certain(keyed.state.lock().keeps(hash(keyed.key(trace)), now_ms)),
             PolicyState::Budget(keyed) => keyed.state.lock().threshold(hash(keyed.key(trace)), spans, now_ms),

@@ -1,5 +1,7 @@
 //! The facts about a trace that a decision needs. A verdict depends on nothing else of the trace.
 
+pub(crate) mod wire;
+
 use smallvec::SmallVec;
 
 use crate::otlp::TraceId;

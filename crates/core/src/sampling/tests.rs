@@ -1,6 +1,7 @@
 //! Tests of policies from their configuration, with traces as a sender encodes them.
 
 mod counts;
+mod fleet;
 mod successors;
 
 use std::collections::HashMap;

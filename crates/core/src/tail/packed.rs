@@ -18,14 +18,14 @@ const ONE_BITS: u64 = 1f64.to_bits();
 const MARKS: [(bool, Option<Parent>); 4] =
     [(false, None), (true, None), (false, Some(Parent::Remote)), (false, Some(Parent::Local))];
 
-pub(super) fn pack(keep: Keep) -> u64 {
+pub(crate) fn pack(keep: Keep) -> u64 {
     let mark = MARKS.iter().position(|&mark| mark == (keep.rescued, keep.missing_parent)).unwrap_or(0) as u64;
     let kept = (Threshold::NEVER.get() - keep.threshold.get()).max(1) as f64;
     let part = (kept.to_bits() - ONE_BITS + (1 << (CUT_BITS - 1))) >> CUT_BITS;
     u64::from(keep.policy) << POLICY_SHIFT | mark << MARK_SHIFT | part
 }
 
-pub(super) fn unpack(packed: u64) -> Keep {
+pub(crate) fn unpack(packed: u64) -> Keep {
     let part = packed & ((1 << MARK_SHIFT) - 1);
     let kept = f64::from_bits((part << CUT_BITS) + ONE_BITS) as u64;
     let (rescued, missing_parent) = MARKS[(packed >> MARK_SHIFT & 3) as usize];

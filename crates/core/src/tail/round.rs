@@ -5,6 +5,7 @@ use std::hash::BuildHasher;
 use foldhash::fast::SeedableRandomState;
 
 use super::decision::{Decision, DecisionLog};
+use super::fleet::FleetReports;
 use super::kept::KeptSpans;
 use super::request::Fragment;
 use super::services::Services;
@@ -27,6 +28,10 @@ pub(super) struct WorkRound<'a> {
     pub(super) decisions: Option<&'a mut DecisionLog>,
     /// Stale traces that have become full. They are to be read again at once.
     pub(super) full: &'a mut Vec<StaleTrace>,
+    /// What the fleet is to be told.
+    pub(super) fleet: &'a mut FleetReports,
+    /// True if the work is to follow a verdict of the fleet.
+    pub(super) follows: bool,
     /// Bytes of spans that were read so far.
     pub(super) read_bytes: u64,
 }

@@ -10,6 +10,7 @@
 mod again;
 mod counts;
 mod drop_kind;
+mod fleet;
 mod handoff;
 mod index;
 mod later;
@@ -21,6 +22,8 @@ pub(super) use self::again::StaleTrace;
 use self::again::note_later;
 pub use self::counts::HeldCounts;
 use self::drop_kind::{DropKind, DropNotes};
+use self::fleet::DueReports;
+pub(super) use self::fleet::FLEET_TRACE_BYTES;
 use self::index::{IndexEntry, TraceIndex};
 use self::later::LaterSpans;
 use super::decision_facts::DecisionFacts;
@@ -117,6 +120,8 @@ pub(super) struct Shard {
     /// The summaries of spans that came for large traces since the policies were replaced; empty once all traces have
     /// been read again.
     later: LaterSpans,
+    /// The traces that are to be reported to the fleet.
+    due_reports: DueReports,
     held: HeldCounts,
 }
 
@@ -133,6 +138,7 @@ impl Shard {
             released: Vec::new(),
             sample: TraceSample::new(),
             later: LaterSpans::default(),
+            due_reports: DueReports::default(),
             held: HeldCounts::default(),
         }
     }
@@ -149,15 +155,6 @@ impl Shard {
             Some(known) if keep.threshold < known.threshold => self.kept_ids.replace(hash, pack(keep)),
             Some(_) => {}
         }
-    }
-
-    /// Returns every held trace with the number of its spans, and true if it is undecided.
-    #[cfg(any(test, feature = "testing"))]
-    pub(super) fn held_traces(&self) -> impl Iterator<Item = (TraceId, u64, bool)> {
-        self.traces.iter().map(|trace| {
-            let pending = matches!(trace.state, HeldState::Pending { .. });
-            (trace.id, u64::from(trace.summary.span_count), pending)
-        })
     }
 
     /// Takes in the spans of one request, and leaves `arrivals` empty. Each arrival belongs to another trace.
@@ -192,8 +189,8 @@ impl Shard {
 
     /// Returns the time at which a trace may have to be looked at next; `None` if no trace is held.
     pub(super) fn next_due(&self, now_ms: Millis) -> Option<Millis> {
-        let queues = [&self.waiting, &self.rooted, &self.rescuable];
-        queues.iter().filter_map(|queue| queue.first()).map(|moment| moment.not_before(now_ms)).min()
+        let queues = [&self.waiting, &self.rooted, &self.rescuable].map(DueQueue::first);
+        queues.into_iter().chain([self.due_reports.first()]).flatten().map(|moment| moment.not_before(now_ms)).min()
     }
 
     /// Returns the number of entries, live and stale, in the queues.
@@ -210,6 +207,7 @@ impl Shard {
         // Other traces of the same request may have made the cache forget this one, or move it.
         if amended != keep && self.kept_ids.get(arrival.hash).is_some() {
             self.kept_ids.replace(arrival.hash, pack(amended));
+            round.prove(arrival.id, amended, false);
         }
         let spans = arrival.summary.span_count;
         self.kept_ids.amend_facts(arrival.hash, |facts| DecisionFacts::with_late(facts, spans));
@@ -255,8 +253,11 @@ impl Shard {
             self.keep_held(slot, hash, keep, Trigger::Evidence, round);
         } else if round.limits.is_full(&trace.summary) {
             self.decide(slot, Trigger::TraceSize, round);
-        } else if is_root {
-            self.root_arrived(slot, round);
+        } else {
+            if is_root {
+                self.root_arrived(slot, round);
+            }
+            self.plan_report(slot, round);
         }
     }
 
@@ -285,8 +286,9 @@ impl Shard {
         }
         note_later(&mut self.later, slot, trace, &arrival, round);
         trace.add(arrival);
-        if let Some(keep) = keep {
-            self.keep_held(slot, hash, keep, Trigger::Rescue, round);
+        match keep {
+            Some(keep) => self.keep_held(slot, hash, keep, Trigger::Rescue, round),
+            None => self.plan_report(slot, round),
         }
     }
 
@@ -317,6 +319,7 @@ impl Shard {
         match keep {
             Some(keep) => {
                 round.tally.kept(keep, Trigger::Rescue);
+                round.prove(arrival.id, keep, true);
                 let fragments = std::slice::from_ref(&arrival.fragment);
                 round.note(arrival.id, Verdict::Kept(keep), Trigger::Rescue, &arrival.summary, fragments);
                 let first =
@@ -355,6 +358,7 @@ impl Shard {
         if has_root {
             self.root_arrived(slot, round);
         }
+        self.plan_report(slot, round);
     }
 
     fn keep_held(&mut self, slot: SlotNumber, hash: u64, keep: Keep, trigger: Trigger, round: &mut WorkRound<'_>) {
@@ -367,12 +371,14 @@ impl Shard {
     fn take_out(&mut self, slot: SlotNumber, hash: u64) -> Option<HeldTrace> {
         self.index.remove(hash, slot);
         self.later.forget(slot);
+        self.due_reports.forget(slot);
         self.traces.remove(slot)
     }
 
     /// Sends the spans of a trace to the exporter. The caller has taken the trace out of the table.
     fn keep(&mut self, trace: HeldTrace, hash: u64, keep: Keep, trigger: Trigger, round: &mut WorkRound<'_>) {
         self.held.remove(&trace);
+        round.prove_if_certain(&trace, keep, trigger);
         let facts = DecisionFacts { at_ms: round.now_ms, trigger, ..trace.facts(round) };
         self.remember_kept(hash, keep, facts, round);
         round.tally.kept(keep, trigger);
@@ -415,8 +421,12 @@ impl Shard {
             if forced.is_none() && trace.is_stale(round.policies) && trace.is_large() {
                 return self.put_off(due.slot, trigger, round);
             }
+            if forced.is_none() && self.ask_owner(due.slot, trigger, round) {
+                return;
+            }
             round.tally.lag(at.elapsed_ms(round.now_ms));
-            self.decide(due.slot, forced.unwrap_or(trigger), round);
+            let own = if round.limits.fleet.is_some() { Trigger::Alone } else { trigger };
+            self.decide(due.slot, forced.unwrap_or(own), round);
         }
     }
 
@@ -458,6 +468,9 @@ impl Shard {
         self.held.add(trace);
         self.rescuable.push(expiry, slot);
         prune(&mut self.rescuable, &self.traces);
+        if !round.follows {
+            self.plan_report(slot, round);
+        }
     }
 
     /// Releases the spans of a dropped trace. The cache remembers it, and `drop_policy` if that dropped it.
@@ -526,6 +539,7 @@ impl Shard {
         for queue in [&mut self.waiting, &mut self.rooted, &mut self.rescuable] {
             queue.shrink();
         }
+        self.due_reports.shrink();
     }
 }
 

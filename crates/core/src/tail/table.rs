@@ -1,6 +1,7 @@
 //! The table of pending traces. It is split by hashed trace id into shards, each behind its own lock.
 
 mod arrivals;
+mod fleet;
 pub mod handoff;
 mod pressure;
 mod replace;
@@ -16,6 +17,7 @@ use self::arrivals::{Arrivals, refresh};
 use super::compression::{Compression, SCRATCH_BYTES_MAX};
 use super::decision::DecisionLog;
 use super::fate::{Fate, TraceReport};
+use super::fleet::{FleetReports, TableFleet};
 use super::held_spans::HeldSpans;
 use super::journal_hold::{JOURNAL_HOLD_BYTES, JournalHold};
 use super::kept::KeptSpans;
@@ -24,7 +26,7 @@ use super::rescan::SpanReader;
 use super::round::{WorkRound, hash};
 use super::services::{ServiceNumber, Services};
 pub use super::shard::HeldCounts;
-use super::shard::{Arrival, Shard, StaleTrace, TRACE_BYTES};
+use super::shard::{Arrival, FLEET_TRACE_BYTES, Shard, StaleTrace, TRACE_BYTES};
 use super::tally::{Tally, Trigger};
 use super::trace_sample::TraceSample;
 use super::verdicts::{Columns, VerdictCache};
@@ -69,6 +71,8 @@ pub(super) struct TableLimits {
     pub(super) dropped_ids_per_shard: usize,
     /// True if the caches remember facts about each decision beside its verdict.
     pub(super) remembers_facts: bool,
+    /// The fleet that the table is a part of.
+    pub(super) fleet: Option<Arc<TableFleet>>,
 }
 
 impl TableLimits {
@@ -92,6 +96,7 @@ impl TableLimits {
             kept_ids_per_shard: settings.decision_cache.sampled_cache_size.div_ceil(SHARDS),
             dropped_ids_per_shard: settings.decision_cache.non_sampled_cache_size.div_ceil(SHARDS),
             remembers_facts: false,
+            fleet: None,
         }
     }
 
@@ -122,6 +127,8 @@ pub struct RoundOutcome {
     pub tally: Tally,
     /// The single decisions; `None` (the default) if only their counts are wanted.
     pub decisions: Option<DecisionLog>,
+    /// What the fleet is to be told; empty without a fleet.
+    pub fleet: FleetReports,
     order: Vec<(u64, u32)>,
     batch: Vec<Arrival>,
     full: Vec<StaleTrace>,
@@ -134,6 +141,7 @@ impl RoundOutcome {
         self.kept.capacity() * size_of::<KeptSpans>()
             + self.tally.heap_bytes()
             + self.decisions.as_ref().map_or(0, DecisionLog::heap_bytes)
+            + self.fleet.heap_bytes()
             + self.order.capacity() * size_of::<(u64, u32)>()
             + self.batch.capacity() * size_of::<Arrival>()
             + self.full.capacity() * size_of::<StaleTrace>()
@@ -320,7 +328,7 @@ impl Table {
         let order = order.ok_or_else(|| self.no_room(held_bytes + order_bytes))?;
         self.sort(scan, out);
         let in_force = self.in_force.see();
-        let index_bytes = index_bytes(scan, out, &in_force.policies) + hold_bytes(hold.as_ref());
+        let index_bytes = index_bytes(scan, out, &in_force) + hold_bytes(hold.as_ref());
         let index = self.admit_beside(&share, index_bytes, now_ms, out);
         share.absorb(index.ok_or_else(|| self.no_room(held_bytes + order_bytes + index_bytes))?);
         self.insert_sorted(body, scan, share, hold, now_ms, out, in_force);
@@ -351,7 +359,7 @@ impl Table {
         if scan.facts.is_empty() {
             return;
         }
-        share.resize(body.len() + hold_bytes(hold.as_ref()) + index_bytes(scan, out, &in_force.policies));
+        share.resize(body.len() + hold_bytes(hold.as_ref()) + index_bytes(scan, out, &in_force));
         let (order, mut batch) = (std::mem::take(&mut out.order), std::mem::take(&mut out.batch));
         let spans = held_spans(&order, &scan.facts, in_force.policies.counted());
         let services = scan.scopes.iter().map(|scope| self.services.number(scope.service.of(&body))).collect();
@@ -430,14 +438,16 @@ impl Table {
     }
 
     /// Decides a slice of the traces that are due in shard `shard` (less than [`Table::shard_count`]), and lets go of a
-    /// slice of the rescuable ones whose window is over. Returns true if more are waiting.
+    /// slice of the rescuable ones whose window is over. With a fleet, also reports a slice of the traces with new spans.
+    /// Returns true if more are waiting.
     pub fn sweep(&self, shard: usize, now_ms: Millis, out: &mut RoundOutcome) -> bool {
         let mut guard = self.shards[shard].lock();
         let in_force = self.in_force.see();
         let mut round = self.round(&in_force, now_ms, out);
         let expired = guard.expire_rescuable(SLICE_TRACES, &mut round);
         let decided = guard.decide_due(SLICE_TRACES, &mut round);
-        expired || decided
+        let reported = guard.report_due(SLICE_TRACES, &mut round);
+        expired || decided || reported
     }
 
     /// Returns the next time, not before `now_ms`, at which [`Table::sweep`] may have something to do; `None` if no trace
@@ -504,6 +514,8 @@ impl Table {
             tally: &mut out.tally,
             decisions: out.decisions.as_mut(),
             full: &mut out.full,
+            fleet: &mut out.fleet,
+            follows: false,
             read_bytes: 0,
         }
     }
@@ -515,13 +527,14 @@ fn shard_of(hash: u64) -> usize {
 }
 
 /// Returns the bytes of the index of a sorted request, with the entries of the table that its traces may take.
-fn index_bytes(scan: &Scan, out: &RoundOutcome, policies: &Policies) -> usize {
+fn index_bytes(scan: &Scan, out: &RoundOutcome, in_force: &InForce) -> usize {
     let fragments = out.order.chunk_by(|a, b| a.0 == b.0).count();
+    let fleet_bytes = if in_force.limits.fleet.is_some() { FLEET_TRACE_BYTES } else { 0 };
     size_of::<Request>()
         + ENTRY_BYTES
         + out.order.len() * size_of::<HeldSpan>()
         + scan.scopes.len() * (size_of::<Scope>() + size_of::<ServiceNumber>())
-        + fragments * (TRACE_BYTES + policies.summary_heap_bytes())
+        + fragments * (TRACE_BYTES + fleet_bytes + in_force.policies.summary_heap_bytes())
 }
 
 fn held_spans(order: &[(u64, u32)], facts: &[SpanFact], counted: Bits) -> Box<[HeldSpan]> {

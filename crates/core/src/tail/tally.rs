@@ -28,6 +28,8 @@ labels! {
         Shutdown = "shutdown",
         /// A late span is evidence for a trace that was dropped.
         Rescue = "rescue",
+        /// The trace waited for the verdict of its owner in the fleet, and none came. Or the fleet could not be reached.
+        Alone = "alone",
     }
 }
 
@@ -125,6 +127,8 @@ pub struct Tally {
     /// Traces that began again with a late span because their verdict was forgotten; an estimate from the followed
     /// traces.
     pub restarted_traces: u64,
+    /// Traces that were decided here and elsewhere in the fleet, with different verdicts.
+    pub split_traces: u64,
     /// Delays after which spans of followed traces came.
     pub delays: Vec<Delay>,
     /// Estimates from the followed traces by service. The key is the name of the service, possibly cut.

@@ -11,25 +11,25 @@ const BUCKET_LEN: usize = 8;
 
 /// The columns of a cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Columns {
+pub(crate) struct Columns {
     /// True if the cache remembers a value for each id.
-    pub(super) values: bool,
+    pub(crate) values: bool,
     /// True if the cache remembers facts for each id.
-    pub(super) facts: bool,
+    pub(crate) facts: bool,
 }
 
 /// An id that is found in a cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Found {
+pub(crate) struct Found {
     /// The value; 0 in a cache without values.
-    pub(super) value: u64,
+    pub(crate) value: u64,
     /// The facts; 0 in a cache without facts.
-    pub(super) facts: u64,
+    pub(crate) facts: u64,
 }
 
 /// A cache of trace ids.
 #[derive(Debug)]
-pub(super) struct VerdictCache {
+pub(crate) struct VerdictCache {
     ids: Vec<u64>,
     /// The values by the position of their ids; empty in a cache without values.
     values: Vec<u64>,
@@ -43,19 +43,19 @@ pub(super) struct VerdictCache {
 
 impl VerdictCache {
     /// Creates a cache of about the last `capacity` ids.
-    pub(super) fn new(capacity: usize, columns: Columns) -> Self {
+    pub(crate) fn new(capacity: usize, columns: Columns) -> Self {
         let slots_max = slots(capacity);
         VerdictCache { ids: Vec::new(), values: Vec::new(), facts: Vec::new(), columns, slots_max, inserted: 0 }
     }
 
     /// Returns the most bytes that a cache of `capacity` ids takes.
-    pub(super) fn bytes_max(capacity: usize, columns: Columns) -> usize {
+    pub(crate) fn bytes_max(capacity: usize, columns: Columns) -> usize {
         slots(capacity) * 8 * (1 + usize::from(columns.values) + usize::from(columns.facts))
     }
 
     /// Finds the id with this hash. From now on the id is the last of its bucket to be forgotten.
     #[inline]
-    pub(super) fn get(&mut self, hash: u64) -> Option<Found> {
+    pub(crate) fn get(&mut self, hash: u64) -> Option<Found> {
         let start = self.bucket(hash);
         let bucket = self.ids.get_mut(start..start + BUCKET_LEN)?;
         let at = bucket.iter().position(|&id| id == mark(hash))?;
@@ -70,7 +70,7 @@ impl VerdictCache {
     }
 
     /// Returns the same as [`VerdictCache::get`] but does not change the order in which ids are forgotten.
-    pub(super) fn peek(&self, hash: u64) -> Option<Found> {
+    pub(crate) fn peek(&self, hash: u64) -> Option<Found> {
         let at = self.position(hash)?;
         let [value, facts] = [&self.values, &self.facts].map(|column| column.get(at).copied().unwrap_or(0));
         Some(Found { value, facts })
@@ -78,7 +78,7 @@ impl VerdictCache {
 
     /// Changes the value of the id with this hash. The caller must have found it with [`VerdictCache::get`] just
     /// before.
-    pub(super) fn replace(&mut self, hash: u64, value: u64) {
+    pub(crate) fn replace(&mut self, hash: u64, value: u64) {
         let start = self.bucket(hash);
         if let (Some(&id), Some(first)) = (self.ids.get(start), self.values.get_mut(start))
             && id == mark(hash)
@@ -88,7 +88,7 @@ impl VerdictCache {
     }
 
     /// Changes the facts of the id with this hash, if the cache has facts and still remembers the id.
-    pub(super) fn amend_facts(&mut self, hash: u64, amend: impl FnOnce(u64) -> u64) {
+    pub(crate) fn amend_facts(&mut self, hash: u64, amend: impl FnOnce(u64) -> u64) {
         if self.columns.facts
             && let Some(at) = self.position(hash)
             && let Some(facts) = self.facts.get_mut(at)
@@ -107,7 +107,7 @@ impl VerdictCache {
     /// Remembers the id with this hash, which must not be remembered yet. Returns true if another id is forgotten for
     /// it.
     #[inline]
-    pub(super) fn insert(&mut self, hash: u64, new: Found) -> bool {
+    pub(crate) fn insert(&mut self, hash: u64, new: Found) -> bool {
         // As long as the array is at most half full, hardly any bucket overflows before the array has its full size.
         if self.inserted >= self.ids.len() / 2 && self.ids.len() < self.slots_max {
             self.grow();

@@ -67,3 +67,14 @@ impl std::ops::Add for HeldCounts {
         }
     }
 }
+
+#[cfg(any(test, feature = "testing"))]
+impl super::Shard {
+    /// Returns every held trace with the number of its spans, and true if it is undecided.
+    pub(in crate::tail) fn held_traces(&self) -> impl Iterator<Item = (crate::otlp::TraceId, u64, bool)> {
+        self.traces.iter().map(|trace| {
+            let pending = matches!(trace.state, HeldState::Pending { .. });
+            (trace.id, u64::from(trace.summary.span_count), pending)
+        })
+    }
+}

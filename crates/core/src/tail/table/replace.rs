@@ -24,7 +24,9 @@ impl Table {
         self.states.lock().resize(policies.state_bytes_max());
         self.in_force.replace(|present| {
             let remembers_facts = present.limits.remembers_facts;
-            let limits = TableLimits { remembers_facts, ..TableLimits::new(settings, self.budget.limit_bytes()) };
+            let fleet = present.limits.fleet.clone();
+            let limits =
+                TableLimits { remembers_facts, fleet, ..TableLimits::new(settings, self.budget.limit_bytes()) };
             Some(InForce { policies, limits })
         });
     }

@@ -1,0 +1,457 @@
+//! The state machine of a member.
+
+mod change;
+mod proof;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use foldhash::SharedSeed;
+use foldhash::fast::SeedableRandomState;
+use smallvec::SmallVec;
+
+use super::message::{FleetKeep, FleetVerdict, Message};
+use super::owned::{Entry, Holder, Known, Owned, Phase};
+use super::proofs::Proofs;
+use super::view::{MemberFacts, MemberId, View};
+use crate::otlp::TraceId;
+use crate::sampling::{ConfigMark, Keep, Policies, ShadowEffect, Summary, Threshold, Verdict};
+use crate::tail::fleet::{Followed, Report, is_without_owner};
+use crate::tail::table::Millis;
+use crate::tail::tally::Trigger;
+
+/// The settings of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemberSettings {
+    /// The time that an owner waits for summaries that are on their way, after the wait of a trace is over.
+    pub grace_ms: Millis,
+    /// The time after which an unconfirmed proof is sent again.
+    pub repeat_ms: Millis,
+    /// The time for which late spans can rescue a dropped trace; `None` if they cannot.
+    pub rescue_ms: Option<Millis>,
+    /// The time for which a proof can help: a part of the trace may be held for that long.
+    pub retain_ms: Millis,
+    /// The most traces with summaries.
+    pub traces_max: usize,
+    /// The most unconfirmed proofs.
+    pub proofs_max: usize,
+    /// The number of ids of kept traces that are remembered.
+    pub kept_ids: usize,
+    /// The number of ids of dropped traces that are remembered.
+    pub dropped_ids: usize,
+}
+
+/// Counts of a member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Traces that it decided as their owner.
+    pub decided_traces: u64,
+    /// Traces that it decided before their time, because it remembers no more of them.
+    pub early_traces: u64,
+    /// Proofs that it sent again.
+    pub repeated_proofs: u64,
+    /// Messages that make no sense to it: of other policies, or of members that have left.
+    pub foreign_messages: u64,
+}
+
+/// A change of the owners of traces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// The members before; `None` if all traces are to be reported again.
+    before: Option<View>,
+    after: View,
+}
+
+impl Moved {
+    /// Returns true if the trace has another owner.
+    #[must_use]
+    pub fn concerns(&self, id: TraceId) -> bool {
+        self.before.as_ref().is_none_or(|before| before.owner(id) != self.after.owner(id))
+    }
+}
+
+/// The outputs of a member. The caller takes them out after each input.
+#[derive(Debug, Default)]
+pub struct Outputs {
+    /// Messages to other members.
+    pub messages: Vec<(MemberId, Message)>,
+    /// Verdicts for the member's own table.
+    pub verdicts: Vec<Followed>,
+    /// Traces to which shadow policies would have given another verdict: policy, change and spans.
+    pub shadowed: Vec<(u16, ShadowEffect, u32)>,
+    /// The undecided traces that the own table is to report again.
+    pub moved: Option<Moved>,
+    /// Counts since they were taken out.
+    pub counts: Counts,
+}
+
+/// A list of members that was in force a short time ago.
+#[derive(Clone, Debug)]
+struct Past {
+    until_ms: Millis,
+    /// `None` for a time in which nobody could be reached.
+    view: Option<View>,
+}
+
+/// A member that has said that it leaves.
+#[derive(Clone, Copy, Debug)]
+struct Left {
+    id: MemberId,
+    /// The time until which lists may still name it, and messages of it may still come.
+    until_ms: Millis,
+    /// True if another instance takes its undecided traces, and reports them.
+    hands_over: bool,
+}
+
+/// A member of a fleet.
+#[derive(Debug)]
+pub struct Member {
+    own: MemberId,
+    config: ConfigMark,
+    policies: Arc<Policies>,
+    settings: MemberSettings,
+    /// The members as they were listed last.
+    listed: Vec<MemberFacts>,
+    /// The members with the policies of this one.
+    view: View,
+    /// The members with other policies.
+    others: View,
+    past: VecDeque<Past>,
+    /// Members that have said that they leave.
+    left: Vec<Left>,
+    owned: Owned,
+    proofs: Proofs,
+    /// The time since which the others cannot be reached.
+    down_since_ms: Option<Millis>,
+    out: Outputs,
+}
+
+impl Member {
+    /// Creates a member that knows no other one and can reach none. `seed` is the seed of its hashes.
+    #[must_use]
+    pub fn new(
+        own: MemberId,
+        config: ConfigMark,
+        policies: Arc<Policies>,
+        settings: MemberSettings,
+        seed: u64,
+    ) -> Self {
+        let hasher = SeedableRandomState::with_seed(seed, SharedSeed::global_fixed());
+        let MemberSettings { repeat_ms, retain_ms, proofs_max, .. } = settings;
+        Member {
+            own,
+            config,
+            policies,
+            settings,
+            listed: Vec::new(),
+            view: View::new([own]),
+            others: View::default(),
+            past: VecDeque::new(),
+            left: Vec::new(),
+            owned: Owned::new(settings.kept_ids, settings.dropped_ids, hasher.clone()),
+            proofs: Proofs::new(repeat_ms, retain_ms, proofs_max, hasher),
+            down_since_ms: Some(0),
+            out: Outputs::default(),
+        }
+    }
+
+    /// Returns the number of the member.
+    #[must_use]
+    pub fn own(&self) -> MemberId {
+        self.own
+    }
+
+    /// Returns the mark of the policies in force.
+    #[must_use]
+    pub fn config(&self) -> ConfigMark {
+        self.config
+    }
+
+    /// Returns the members with the policies of this one, itself included.
+    #[must_use]
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// Returns the members with other policies.
+    #[must_use]
+    pub fn others(&self) -> &View {
+        &self.others
+    }
+
+    /// Returns the number of traces with summaries.
+    #[must_use]
+    pub fn owned_traces(&self) -> usize {
+        self.owned.len()
+    }
+
+    /// Returns the number of proofs that are not confirmed.
+    #[must_use]
+    pub fn unconfirmed_proofs(&self) -> usize {
+        self.proofs.unconfirmed()
+    }
+
+    /// Returns the bytes of memory that the member takes.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        let messages = self.out.messages.capacity() * size_of::<(MemberId, Message)>();
+        let verdicts = self.out.verdicts.capacity() * size_of::<Followed>();
+        self.owned.heap_bytes() + self.owned.cache_bytes() + self.proofs.heap_bytes() + messages + verdicts
+    }
+
+    /// Returns the outputs. The caller takes them out.
+    pub fn out(&mut self) -> &mut Outputs {
+        &mut self.out
+    }
+
+    /// Takes a report of the own table.
+    pub fn report(&mut self, report: Report, now_ms: Millis) {
+        let Report { id, summary, due_in_ms, trigger, waits } = report;
+        match self.view.owner(id).filter(|&owner| owner != self.own) {
+            Some(owner) => self.send(owner, Message::Summary { id, due_in_ms, trigger, waits, summary }),
+            None => {
+                let holder = Holder { id: self.own, summary, waits };
+                self.take_summary(id, holder, (due_in_ms, trigger), now_ms);
+            }
+        }
+    }
+
+    /// Takes a message of another member, whose policies have the mark `config`.
+    pub fn receive(&mut self, from: MemberId, config: ConfigMark, message: Message, now_ms: Millis) {
+        let is_same = config == self.config;
+        match message {
+            _ if from == self.own => self.out.counts.foreign_messages += 1,
+            Message::Summary { .. } if self.has_handed_over(from) => self.out.counts.foreign_messages += 1,
+            Message::Summary { id, due_in_ms, trigger, waits, summary } if is_same => {
+                self.take_summary(id, Holder { id: from, summary, waits }, (due_in_ms, trigger), now_ms);
+            }
+            Message::Verdict { id, verdict, trigger } if is_same => match self.local_verdict(verdict) {
+                Some(verdict) => self.out.verdicts.push(Followed { id, verdict, trigger }),
+                None => self.out.counts.foreign_messages += 1,
+            },
+            Message::Summary { .. } | Message::Verdict { .. } => self.out.counts.foreign_messages += 1,
+            Message::Proof { id, keep, relay } => {
+                self.send(from, Message::Ack { id });
+                self.take_proof(Some(from), id, self.local_keep(keep), relay, now_ms);
+            }
+            Message::Ack { id } => self.proofs.confirmed(from, id),
+            Message::Leaving { hands_over } => self.goes(from, hands_over, now_ms),
+        }
+    }
+
+    /// Decides the traces whose time has come, up to `traces_max`, and repeats what was not confirmed. Returns true if
+    /// there may be more to do.
+    pub fn tick(&mut self, traces_max: usize, now_ms: Millis) -> bool {
+        self.past.retain(|past| past.until_ms > now_ms);
+        self.left.retain(|left| left.until_ms > now_ms);
+        self.proofs.forget_old(now_ms);
+        for _ in 0..traces_max {
+            match self.owned.pop_due(now_ms) {
+                Some(id) => self.end_wait(id, None, now_ms),
+                None => {
+                    self.repeat_proofs(traces_max, now_ms);
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Takes the summary of a holder. `due` is the time after which the wait of the trace is over there, and its reason.
+    fn take_summary(&mut self, id: TraceId, holder: Holder, due: (Millis, Trigger), now_ms: Millis) {
+        let (from, waits) = (holder.id, holder.waits);
+        let asks = waits || is_without_owner(due.1);
+        let answer = if waits { due.1 } else { Trigger::DecisionWait };
+        if self.owned.get(id).is_none() {
+            match self.owned.known(id) {
+                Some(Known::Kept(keep)) => {
+                    let amended = self.policies.amended(keep, &holder.summary, id);
+                    self.owned.remember_kept(id, amended);
+                    return self.tell(from, id, Verdict::Kept(amended), answer);
+                }
+                Some(Known::Dropped) if asks => return self.tell(from, id, Verdict::Dropped, answer),
+                Some(Known::DroppedByPolicy(policy)) if asks => {
+                    return self.tell(from, id, Verdict::DroppedByPolicy(policy), answer);
+                }
+                Some(_) => return,
+                None => return self.begin(id, holder, due, now_ms),
+            }
+        }
+        let Some(entry) = self.owned.get_mut(id) else { return };
+        let is_new = entry.take(holder);
+        match entry.phase {
+            Phase::Waiting => {
+                if waits {
+                    self.owned.bring_forward(id, now_ms + due.0 + self.grace_ms(), due.1);
+                }
+                if is_new {
+                    self.prove(id, now_ms);
+                }
+            }
+            Phase::Dropped => {
+                if is_new && self.rescue(id, now_ms) {
+                    return;
+                }
+                if asks {
+                    self.tell(from, id, Verdict::Dropped, answer);
+                    self.owned.get_mut(id).into_iter().for_each(Entry::end_waits);
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, id: TraceId, holder: Holder, due: (Millis, Trigger), now_ms: Millis) {
+        while self.owned.len() >= self.settings.traces_max.max(1) {
+            let Some(first) = self.owned.pop_first() else { break };
+            self.out.counts.early_traces += 1;
+            self.end_wait(first, Some(Trigger::Pressure), now_ms);
+            // A dropped trace goes at its second turn.
+        }
+        // A holder that has dropped the trace waits for nobody.
+        let (phase, due_ms) = match (holder.waits, self.settings.rescue_ms) {
+            (true, _) => (Phase::Waiting, now_ms + due.0 + self.grace_ms()),
+            (false, Some(rescue_ms)) => (Phase::Dropped, now_ms + rescue_ms),
+            (false, None) => return,
+        };
+        let from = holder.id;
+        let holders = SmallVec::from_iter([holder]);
+        self.owned.insert(id, Entry { holders, phase, due_ms, trigger: due.1 });
+        match phase {
+            Phase::Waiting => self.prove(id, now_ms),
+            Phase::Dropped if self.rescue(id, now_ms) => {}
+            Phase::Dropped if is_without_owner(due.1) => self.tell(from, id, Verdict::Dropped, Trigger::DecisionWait),
+            Phase::Dropped => {}
+        }
+    }
+
+    /// Returns the time for summaries that are on their way. Nobody sends any if there is no other member.
+    fn grace_ms(&self) -> Millis {
+        if self.view.ids().len() > 1 { self.settings.grace_ms } else { 0 }
+    }
+
+    /// Keeps an undecided trace at once if all its summaries together are evidence.
+    fn prove(&mut self, id: TraceId, now_ms: Millis) {
+        let Some(merged) = self.merged(id) else { return };
+        if let Some(keep) = self.policies.proven(&merged) {
+            self.shadow(&merged, id, Verdict::Kept(keep), now_ms);
+            self.conclude(id, Verdict::Kept(keep), Trigger::Evidence, now_ms);
+        }
+    }
+
+    /// Keeps a dropped trace if all its summaries together say so. Returns true if they do.
+    fn rescue(&mut self, id: TraceId, now_ms: Millis) -> bool {
+        let keep = self.merged(id).and_then(|merged| self.policies.rescue(&merged, id));
+        if let Some(keep) = keep {
+            self.take_proof(None, id, keep, true, now_ms);
+            self.out.verdicts.push(Followed { id, verdict: Verdict::Kept(keep), trigger: Trigger::Rescue });
+            self.proofs.log(id, keep, now_ms);
+        }
+        keep.is_some()
+    }
+
+    fn merged(&self, id: TraceId) -> Option<Summary> {
+        self.owned.get(id).map(|entry| entry.merged(self.policies.generation()))
+    }
+
+    /// Decides a trace whose wait is over, or forgets the summaries of a dropped one.
+    fn end_wait(&mut self, id: TraceId, forced: Option<Trigger>, now_ms: Millis) {
+        let Some((phase, trigger)) = self.owned.get(id).map(|entry| (entry.phase, entry.trigger)) else { return };
+        if phase == Phase::Dropped {
+            self.owned.remove(id);
+            return self.owned.remember_dropped(id, None);
+        }
+        let Some(merged) = self.merged(id) else { return };
+        let verdict = self.policies.decide(&merged, id, now_ms);
+        self.shadow(&merged, id, verdict, now_ms);
+        self.conclude(id, verdict, forced.unwrap_or(trigger), now_ms);
+    }
+
+    fn shadow(&mut self, merged: &Summary, id: TraceId, verdict: Verdict, now_ms: Millis) {
+        let shadowed = &mut self.out.shadowed;
+        self.policies.shadow(merged, id, now_ms, verdict, |policy, effect| {
+            shadowed.push((policy, effect, merged.span_count));
+        });
+    }
+
+    /// Tells the holders of a trace its verdict, and remembers it.
+    fn conclude(&mut self, id: TraceId, verdict: Verdict, trigger: Trigger, now_ms: Millis) {
+        let Some(mut entry) = self.owned.remove(id) else { return };
+        self.out.counts.decided_traces += 1;
+        for holder in &entry.holders {
+            match verdict {
+                // It has dropped the trace by itself, and asks no more.
+                Verdict::Kept(keep) if !holder.waits && holder.id != self.own => {
+                    self.send_proof(holder.id, id, keep, false, now_ms);
+                }
+                _ => self.tell(holder.id, id, verdict, trigger),
+            }
+        }
+        match verdict {
+            Verdict::Kept(keep) => {
+                self.owned.remember_kept(id, keep);
+                if trigger == Trigger::Evidence || keep.threshold == Threshold::ALWAYS {
+                    self.pass_on(id, keep, now_ms);
+                }
+            }
+            Verdict::DroppedByPolicy(policy) => self.owned.remember_dropped(id, Some(policy)),
+            Verdict::Dropped => match self.settings.rescue_ms.filter(|_| trigger != Trigger::Pressure) {
+                Some(rescue_ms) => {
+                    entry.end_waits();
+                    self.owned.insert(id, Entry { phase: Phase::Dropped, due_ms: now_ms + rescue_ms, ..entry });
+                }
+                None => self.owned.remember_dropped(id, None),
+            },
+        }
+    }
+
+    /// Sends a verdict to a holder.
+    fn tell(&mut self, to: MemberId, id: TraceId, verdict: Verdict, trigger: Trigger) {
+        if to == self.own {
+            self.out.verdicts.push(Followed { id, verdict, trigger });
+        } else {
+            let verdict = self.fleet_verdict(verdict);
+            self.send(to, Message::Verdict { id, verdict, trigger });
+        }
+    }
+
+    fn send(&mut self, to: MemberId, message: Message) {
+        if self.down_since_ms.is_none() {
+            self.out.messages.push((to, message));
+        }
+    }
+
+    fn fleet_verdict(&self, verdict: Verdict) -> FleetVerdict {
+        match verdict {
+            Verdict::Kept(keep) => FleetVerdict::Kept(self.fleet_keep(keep)),
+            Verdict::Dropped => FleetVerdict::Dropped,
+            Verdict::DroppedByPolicy(policy) => FleetVerdict::DroppedByPolicy(self.policies.mark(policy)),
+        }
+    }
+
+    fn fleet_keep(&self, keep: Keep) -> FleetKeep {
+        FleetKeep { policy: self.policies.mark(keep.policy), threshold: keep.threshold, rescued: keep.rescued }
+    }
+
+    fn local_keep(&self, keep: FleetKeep) -> Keep {
+        Keep { rescued: keep.rescued, ..self.policies.kept_elsewhere(keep.policy, keep.threshold) }
+    }
+
+    /// Returns the verdict for this instance; `None` if it names a policy that does not exist here.
+    fn local_verdict(&self, verdict: FleetVerdict) -> Option<Verdict> {
+        Some(match verdict {
+            FleetVerdict::Kept(keep) => {
+                self.policies.number_of(keep.policy)?;
+                Verdict::Kept(self.local_keep(keep))
+            }
+            FleetVerdict::Dropped => Verdict::Dropped,
+            FleetVerdict::DroppedByPolicy(policy) => Verdict::DroppedByPolicy(self.policies.number_of(policy)?),
+        })
+    }
+}
+
+impl Entry {
+    /// Notes that the trace is decided at all holders.
+    fn end_waits(&mut self) {
+        self.holders.iter_mut().for_each(|holder| holder.waits = false);
+    }
+}

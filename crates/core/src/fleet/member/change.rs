@@ -1,0 +1,128 @@
+//! Changes of the fleet: members come and go, the engine goes away and comes back, other policies come into force.
+
+use std::sync::Arc;
+
+use super::{Left, Member, MemberFacts, MemberId, Message, Moved, Past, Phase, View};
+use crate::sampling::{ConfigMark, Policies};
+use crate::tail::table::Millis;
+
+/// The most lists of members that are remembered. Before that, the oldest ones count as a time in which nobody could be
+/// reached.
+const PAST_MAX: usize = 64;
+
+/// The time for which a member that has left may still be in lists.
+const LEFT_MS: Millis = 10_000;
+
+impl Member {
+    /// Takes the list of all members. This member counts whether it is listed or not.
+    pub fn set_members(&mut self, listed: Vec<MemberFacts>, now_ms: Millis) {
+        self.listed = listed;
+        let left = &self.left;
+        let listed = self.listed.iter().filter(|facts| !left.iter().any(|left| left.id == facts.id));
+        let (same, others): (Vec<&MemberFacts>, Vec<&MemberFacts>) =
+            listed.partition(|facts| facts.config == self.config);
+        let view = View::new(same.iter().map(|facts| facts.id).chain([self.own]));
+        let others = View::new(others.iter().map(|facts| facts.id).filter(|&id| id != self.own));
+        if view == self.view && others == self.others {
+            return;
+        }
+        self.proofs.retain_members(|id| view.ids().contains(&id) || others.ids().contains(&id));
+        let joined: Vec<MemberId> =
+            others.ids().iter().copied().filter(|&id| !self.others.ids().contains(&id)).collect();
+        self.others = others;
+        self.change_view(view, now_ms);
+        // Members with other policies report to nobody here, so they are told what was kept before they came.
+        for logged in self.proofs.since(now_ms.saturating_sub(self.settings.retain_ms)) {
+            self.send_proofs(&joined, logged.id, logged.keep, now_ms);
+        }
+    }
+
+    fn change_view(&mut self, view: View, now_ms: Millis) {
+        if view == self.view {
+            return;
+        }
+        let before = std::mem::replace(&mut self.view, view);
+        self.policies.share_among(u32::try_from(self.view.ids().len()).unwrap_or(u32::MAX));
+        self.remember_past(Some(before.clone()), now_ms);
+        let view = self.view.clone();
+        // Their holders report them to their owner.
+        let own = self.own;
+        self.owned.retain(|id, entry| entry.phase == Phase::Dropped || view.owner(id) == Some(own));
+        for logged in self.proofs.since(now_ms.saturating_sub(self.settings.retain_ms)) {
+            let owner = before.owner(logged.id);
+            if owner == self.view.owner(logged.id) {
+                continue;
+            }
+            let is_live = owner.is_some_and(|owner| self.is_live(owner));
+            let targets = if is_live { self.view.owner(logged.id).into_iter().collect() } else { self.everybody() };
+            self.send_proofs(&targets, logged.id, logged.keep, now_ms);
+        }
+        let known = self.out.moved.take();
+        // Two changes in a row: whatever has moved in between is reported, too.
+        let before = if known.is_none() { Some(before) } else { None };
+        self.out.moved = Some(Moved { before, after: self.view.clone() });
+    }
+
+    fn remember_past(&mut self, view: Option<View>, now_ms: Millis) {
+        let until_ms = now_ms + self.settings.retain_ms;
+        if self.past.len() >= PAST_MAX {
+            self.past.clear();
+            self.past.push_back(Past { until_ms, view: None });
+        }
+        self.past.push_back(Past { until_ms, view });
+    }
+
+    /// Notes that a member leaves. If it hands its undecided traces over, the summaries of who takes them count.
+    pub(super) fn goes(&mut self, from: MemberId, hands_over: bool, now_ms: Millis) {
+        if !self.left.iter().any(|left| left.id == from) {
+            self.left.push(Left { id: from, until_ms: now_ms + LEFT_MS, hands_over });
+        }
+        let listed = std::mem::take(&mut self.listed);
+        self.set_members(listed, now_ms);
+        if hands_over {
+            self.owned.retain(|_, entry| {
+                if entry.phase == Phase::Waiting {
+                    entry.holders.retain(|holder| holder.id != from);
+                }
+                !entry.holders.is_empty()
+            });
+        }
+    }
+
+    /// Returns true if another instance reports the traces of this member.
+    pub(super) fn has_handed_over(&self, member: MemberId) -> bool {
+        self.left.iter().any(|left| left.id == member && left.hands_over)
+    }
+
+    /// Notes that the others can or cannot be reached.
+    pub fn set_up(&mut self, is_up: bool, now_ms: Millis) {
+        match (self.down_since_ms, is_up) {
+            (None, false) => self.down_since_ms = Some(now_ms),
+            (Some(_), true) => {
+                self.down_since_ms = None;
+                // The own table has decided alone meanwhile. The owners may know better.
+                self.out.moved = Some(Moved { before: None, after: self.view.clone() });
+            }
+            (None, true) | (Some(_), false) => {}
+        }
+    }
+
+    /// Puts other policies in force.
+    pub fn replace(&mut self, config: ConfigMark, policies: Arc<Policies>, now_ms: Millis) {
+        (self.config, self.policies) = (config, policies);
+        // Their summaries are of the earlier policies.
+        self.owned.retain(|_, _| false);
+        self.out.moved = Some(Moved { before: None, after: self.view.clone() });
+        let listed = std::mem::take(&mut self.listed);
+        self.set_members(listed, now_ms);
+    }
+
+    /// Tells all members that this one leaves.
+    pub fn leave(&mut self, hands_over: bool) {
+        for to in self.everybody() {
+            if to != self.own {
+                self.send(to, Message::Leaving { hands_over });
+            }
+        }
+    }
+}

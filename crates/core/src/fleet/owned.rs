@@ -1,0 +1,225 @@
+//! The traces that a member owns: the summaries of their holders, and the verdicts.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::hash::BuildHasher;
+
+use foldhash::fast::SeedableRandomState;
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+
+use super::view::MemberId;
+use crate::otlp::TraceId;
+use crate::sampling::{Keep, Summary};
+use crate::tail::packed::{pack, unpack};
+use crate::tail::table::Millis;
+use crate::tail::tally::Trigger;
+use crate::tail::verdicts::{Columns, Found, VerdictCache};
+
+/// The most members that can hold parts of one trace. Summaries of further ones are ignored.
+const HOLDERS_MAX: usize = 256;
+
+/// Stale entries of the queue that are not worth a search.
+const STALE_MIN: usize = 64;
+
+/// A member that has spans of a trace.
+#[derive(Clone, Debug)]
+pub(super) struct Holder {
+    pub(super) id: MemberId,
+    pub(super) summary: Summary,
+    /// True if the trace is undecided there.
+    pub(super) waits: bool,
+}
+
+/// The phase of a trace that is remembered with its summaries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// It is undecided until `Entry::due_ms`.
+    Waiting,
+    /// It is dropped. Late spans can rescue it until `Entry::due_ms`.
+    Dropped,
+}
+
+/// A trace with the summaries of its holders.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) holders: SmallVec<[Holder; 2]>,
+    pub(super) phase: Phase,
+    pub(super) due_ms: Millis,
+    pub(super) trigger: Trigger,
+}
+
+impl Entry {
+    /// Returns the summary of all spans, for policies of this generation.
+    pub(super) fn merged(&self, generation: u16) -> Summary {
+        let mut merged = Summary::of_generation(generation);
+        self.holders.iter().for_each(|holder| merged.merge(&holder.summary));
+        merged
+    }
+
+    /// Takes the summary of a holder in place of an earlier one. Returns false if nothing is new.
+    pub(super) fn take(&mut self, holder: Holder) -> bool {
+        match self.holders.iter_mut().find(|known| known.id == holder.id) {
+            Some(known) => {
+                known.waits = holder.waits;
+                // Messages can overtake each other. A trace only grows.
+                let is_new = holder.summary.span_count > known.summary.span_count;
+                if is_new {
+                    known.summary = holder.summary;
+                }
+                is_new
+            }
+            None => {
+                let has_room = self.holders.len() < HOLDERS_MAX;
+                if has_room {
+                    self.holders.push(holder);
+                }
+                has_room
+            }
+        }
+    }
+}
+
+/// A verdict that is remembered without summaries.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Known {
+    Kept(Keep),
+    Dropped,
+    DroppedByPolicy(u16),
+}
+
+/// The traces that a member owns.
+#[derive(Debug)]
+pub(super) struct Owned {
+    entries: HashMap<TraceId, Entry, SeedableRandomState>,
+    /// The times of the entries; stale ones included.
+    due: BinaryHeap<Reverse<(Millis, [u8; 16])>>,
+    kept: VerdictCache,
+    dropped: VerdictCache,
+    cache_bytes: usize,
+}
+
+impl Owned {
+    pub(super) fn new(kept_ids: usize, dropped_ids: usize, hasher: SeedableRandomState) -> Self {
+        let columns = Columns { values: true, facts: false };
+        Owned {
+            entries: HashMap::with_hasher(hasher),
+            due: BinaryHeap::new(),
+            kept: VerdictCache::new(kept_ids, columns),
+            dropped: VerdictCache::new(dropped_ids, columns),
+            cache_bytes: VerdictCache::bytes_max(kept_ids, columns) + VerdictCache::bytes_max(dropped_ids, columns),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn get(&self, id: TraceId) -> Option<&Entry> {
+        self.entries.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: TraceId) -> Option<&mut Entry> {
+        self.entries.get_mut(&id)
+    }
+
+    pub(super) fn insert(&mut self, id: TraceId, entry: Entry) {
+        self.queue(id, entry.due_ms);
+        self.entries.insert(id, entry);
+    }
+
+    pub(super) fn remove(&mut self, id: TraceId) -> Option<Entry> {
+        self.entries.remove(&id)
+    }
+
+    /// Removes the entries for which `is_kept` returns false.
+    pub(super) fn retain(&mut self, mut is_kept: impl FnMut(TraceId, &mut Entry) -> bool) {
+        self.entries.retain(|id, entry| is_kept(*id, entry));
+    }
+
+    /// Brings the time of an entry forward.
+    pub(super) fn bring_forward(&mut self, id: TraceId, due_ms: Millis, trigger: Trigger) {
+        let Some(entry) = self.entries.get_mut(&id).filter(|entry| due_ms < entry.due_ms) else { return };
+        (entry.due_ms, entry.trigger) = (due_ms, trigger);
+        self.queue(id, due_ms);
+    }
+
+    fn queue(&mut self, id: TraceId, due_ms: Millis) {
+        if self.due.len() > 2 * self.entries.len() + STALE_MIN {
+            let entries = &self.entries;
+            self.due.retain(|Reverse((at, id))| entries.get(&TraceId(*id)).is_some_and(|entry| entry.due_ms == *at));
+        }
+        self.due.push(Reverse((due_ms, id.0)));
+    }
+
+    /// Returns the next trace whose time has come. It is not due any more afterwards.
+    pub(super) fn pop_due(&mut self, now_ms: Millis) -> Option<TraceId> {
+        while self.due.peek().is_some_and(|Reverse((at, _))| *at <= now_ms) {
+            if let Some(id) = self.pop() {
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    /// Returns the trace whose time comes first, for a time that is taken off the queue.
+    pub(super) fn pop_first(&mut self) -> Option<TraceId> {
+        while !self.due.is_empty() {
+            if let Some(id) = self.pop() {
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    /// Takes the first time off the queue. Returns its trace if the time is not stale.
+    fn pop(&mut self) -> Option<TraceId> {
+        let Reverse((at, id)) = self.due.pop()?;
+        self.entries.get(&TraceId(id)).filter(|entry| entry.due_ms == at).map(|_| TraceId(id))
+    }
+
+    fn hash(&self, id: TraceId) -> u64 {
+        self.entries.hasher().hash_one(u128::from_ne_bytes(id.0))
+    }
+
+    /// Returns the remembered verdict on a trace without an entry.
+    pub(super) fn known(&mut self, id: TraceId) -> Option<Known> {
+        let hash = self.hash(id);
+        if let Some(found) = self.kept.get(hash) {
+            return Some(Known::Kept(unpack(found.value)));
+        }
+        let found = self.dropped.get(hash)?;
+        Some(found.value.checked_sub(1).map_or(Known::Dropped, |policy| Known::DroppedByPolicy(policy as u16)))
+    }
+
+    /// Remembers that a trace is kept. Returns false if it was known, with a threshold that is as low.
+    pub(super) fn remember_kept(&mut self, id: TraceId, keep: Keep) -> bool {
+        let hash = self.hash(id);
+        match self.kept.get(hash).map(|found| unpack(found.value)) {
+            Some(known) if known.threshold <= keep.threshold => return false,
+            Some(_) => self.kept.replace(hash, pack(keep)),
+            None => _ = self.kept.insert(hash, Found { value: pack(keep), facts: 0 }),
+        }
+        true
+    }
+
+    /// Remembers that a trace is dropped; by a policy of type `drop` if there is one.
+    pub(super) fn remember_dropped(&mut self, id: TraceId, policy: Option<u16>) {
+        let hash = self.hash(id);
+        let value = policy.map_or(0, |policy| u64::from(policy) + 1);
+        match self.dropped.get(hash) {
+            Some(_) => self.dropped.replace(hash, value),
+            None => _ = self.dropped.insert(hash, Found { value, facts: 0 }),
+        }
+    }
+
+    pub(super) fn heap_bytes(&self) -> usize {
+        let keys: usize = if self.entries.is_empty() { 0 } else { self.entries.len() * 2 * size_of::<Holder>() };
+        self.entries.allocation_size() + keys + self.due.capacity() * size_of::<Reverse<(Millis, [u8; 16])>>()
+    }
+
+    /// Returns the most bytes of the remembered verdicts.
+    pub(super) fn cache_bytes(&self) -> usize {
+        self.cache_bytes
+    }
+}

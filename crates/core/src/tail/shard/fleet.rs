@@ -1,0 +1,239 @@
+//! The work of a shard with a fleet: reports of traces, and verdicts of their owners.
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use super::{DropKind, Due, DueQueue, HeldState, HeldTrace, Moment, Shard, SlotNumber, WorkRound, pack, unpack};
+use crate::otlp::TraceId;
+use crate::sampling::{Keep, Threshold, Verdict};
+use crate::tail::fleet::{Followed, Proof, Report, is_without_owner};
+use crate::tail::table::Millis;
+use crate::tail::tally::Trigger;
+use crate::tail::verdicts::Found;
+
+/// The bytes of memory that a trace takes here: its mark, with the slack of a hash table that is two thirds full, and two
+/// entries of the queue.
+pub(in crate::tail) const FLEET_TRACE_BYTES: usize =
+    (size_of::<(SlotNumber, Mark)>() + 1) * 3 / 2 + 2 * size_of::<Due>();
+
+/// The time by which a report of a large stale trace is put off, until its spans have been read without a lock.
+const STALE_MS: Millis = 50;
+
+/// The turns over which the reports to new owners are spread, and the length of one.
+const AGAIN_TURNS: u64 = 32;
+const AGAIN_TURN_MS: Millis = 30;
+
+/// The reports of one trace.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    /// The time of the next report; `None` if the last one says everything.
+    next: Option<Moment>,
+    /// The earliest time of the report after that.
+    not_before: Moment,
+}
+
+/// The reports that are due. Empty without a fleet.
+#[derive(Debug, Default)]
+pub(super) struct DueReports {
+    queue: DueQueue,
+    marks: HashMap<SlotNumber, Mark, RandomState>,
+}
+
+impl DueReports {
+    fn is_live(&self, due: Due) -> bool {
+        self.marks.get(&due.slot).is_some_and(|mark| mark.next == Some(due.at))
+    }
+
+    /// Plans a report of the trace in `slot`, unless one is planned. It is due after `wait_ms`, or at the earliest time
+    /// that is allowed.
+    fn plan(&mut self, slot: SlotNumber, wait_ms: Millis, now_ms: Millis) {
+        let first = Moment::new(now_ms + wait_ms);
+        let mark = self.marks.entry(slot).or_insert(Mark { next: None, not_before: first });
+        if mark.next.is_some() {
+            return;
+        }
+        let at = if first.is_before(mark.not_before) { mark.not_before } else { first };
+        mark.next = Some(at);
+        self.queue.push(at, slot);
+        let DueReports { queue, marks } = self;
+        queue.prune(marks.len(), |due| marks.get(&due.slot).is_some_and(|mark| mark.next == Some(due.at)));
+    }
+
+    fn reported(&mut self, slot: SlotNumber, not_before: Moment) {
+        self.marks.insert(slot, Mark { next: None, not_before });
+    }
+
+    /// Forgets a trace that has left the table.
+    #[inline]
+    pub(super) fn forget(&mut self, slot: SlotNumber) {
+        if !self.marks.is_empty() {
+            self.marks.remove(&slot);
+        }
+    }
+
+    pub(super) fn first(&self) -> Option<Moment> {
+        self.queue.first()
+    }
+
+    pub(super) fn shrink(&mut self) {
+        self.queue.shrink();
+        if self.marks.capacity() > 4 * self.marks.len().max(64) {
+            self.marks.shrink_to(2 * self.marks.len());
+        }
+    }
+}
+
+impl Shard {
+    /// Plans a report of the trace in `slot`, which has new spans.
+    #[inline]
+    pub(super) fn plan_report(&mut self, slot: SlotNumber, round: &WorkRound<'_>) {
+        if let Some(fleet) = &round.limits.fleet {
+            self.due_reports.plan(slot, fleet.times.quiet_ms, round.now_ms);
+        }
+    }
+
+    /// Reports up to `traces_max` traces for which that is due. Returns true if there may be more.
+    pub(in crate::tail) fn report_due(&mut self, traces_max: usize, round: &mut WorkRound<'_>) -> bool {
+        round.slice(traces_max, |round| {
+            let due = self.due_reports.queue.pop_due(round.now_ms)?;
+            if self.due_reports.is_live(due) {
+                self.report_now(due.slot, round);
+            }
+            Some(())
+        })
+    }
+
+    /// Reports the trace in `slot`. A trace that waits for the verdict of its owner, or was dropped without it, is reported
+    /// again until the owner has answered.
+    fn report_now(&mut self, slot: SlotNumber, round: &mut WorkRound<'_>) {
+        let (Some(fleet), Some(trace)) = (&round.limits.fleet, self.traces.get_mut(slot)) else {
+            return self.due_reports.forget(slot);
+        };
+        let again = Moment::new(round.now_ms + fleet.times.repeat_ms);
+        self.due_reports.reported(slot, again);
+        if fleet.is_alone() {
+            return;
+        }
+        if trace.is_stale(round.policies) && trace.is_large() {
+            self.due_reports.reported(slot, Moment::new(round.now_ms));
+            return self.due_reports.plan(slot, STALE_MS, round.now_ms);
+        }
+        trace.refresh(round);
+        let (due_in_ms, trigger, waits) = match trace.state {
+            HeldState::Pending { trigger: Trigger::Alone, .. } => (0, Trigger::DecisionWait, true),
+            HeldState::Pending { due, trigger } => (due.not_before(round.now_ms) - round.now_ms, trigger, true),
+            HeldState::Dropped { trigger, .. } => (0, trigger, false),
+        };
+        let is_asked = match trace.state {
+            HeldState::Pending { trigger, .. } => trigger == Trigger::Alone,
+            HeldState::Dropped { trigger, .. } => is_without_owner(trigger),
+        };
+        round.fleet.reports.push(Report { id: trace.id, summary: trace.summary.clone(), due_in_ms, trigger, waits });
+        if is_asked {
+            self.due_reports.plan(slot, fleet.times.repeat_ms, round.now_ms);
+        }
+    }
+
+    /// Asks the owner of a trace whose wait is over for its verdict. Returns false if the trace is to be decided alone.
+    pub(super) fn ask_owner(&mut self, slot: SlotNumber, trigger: Trigger, round: &mut WorkRound<'_>) -> bool {
+        let (Some(fleet), Some(trace)) = (&round.limits.fleet, self.traces.get_mut(slot)) else { return false };
+        if trigger == Trigger::Alone || fleet.is_alone() {
+            return false;
+        }
+        let due = Moment::new(round.now_ms + fleet.times.verdict_wait_ms);
+        trace.state = HeldState::Pending { due, trigger: Trigger::Alone };
+        self.waiting.push(due, slot);
+        self.report_now(slot, round);
+        true
+    }
+
+    /// Plans reports of the traces for which `is_wanted` returns true, if they are undecided or were dropped without the
+    /// owner. Spreads them over a second.
+    pub(in crate::tail) fn report_again(&mut self, is_wanted: &impl Fn(TraceId) -> bool, now_ms: Millis) {
+        for slot in 0..self.traces.slot_count() {
+            let Some(trace) = self.traces.get(slot) else { continue };
+            let is_open = match trace.state {
+                HeldState::Pending { .. } => true,
+                HeldState::Dropped { trigger, .. } => is_without_owner(trigger),
+            };
+            if is_open && is_wanted(trace.id) {
+                let wait_ms = u64::from(slot) % AGAIN_TURNS * AGAIN_TURN_MS;
+                self.due_reports.plan(slot, wait_ms, now_ms);
+            }
+        }
+    }
+
+    /// Follows the verdict of the fleet on the trace with this hash.
+    pub(in crate::tail) fn follow(&mut self, followed: &Followed, hash: u64, round: &mut WorkRound<'_>) {
+        match self.slot(followed.id, hash) {
+            Some(slot) => self.follow_held(slot, hash, followed, round),
+            None => self.follow_late(hash, followed.verdict, round),
+        }
+        self.remember_released(round);
+    }
+
+    fn follow_held(&mut self, slot: SlotNumber, hash: u64, followed: &Followed, round: &mut WorkRound<'_>) {
+        let Some(trace) = self.traces.get_mut(slot) else { return };
+        let Followed { verdict, trigger, .. } = *followed;
+        match (trace.state, verdict) {
+            (HeldState::Dropped { trigger: dropped_by, .. }, Verdict::Kept(keep)) => {
+                round.tally.split_traces += u64::from(is_without_owner(dropped_by));
+                self.keep_held(slot, hash, Keep { rescued: true, ..keep }, Trigger::Rescue, round);
+            }
+            (HeldState::Dropped { expiry, notes, .. }, Verdict::Dropped | Verdict::DroppedByPolicy(_)) => {
+                // The owner knows of it, so it is not reported again.
+                trace.state = HeldState::Dropped { expiry, trigger, notes };
+            }
+            (HeldState::Pending { .. }, Verdict::Kept(keep)) => self.keep_held(slot, hash, keep, trigger, round),
+            (HeldState::Pending { .. }, verdict) => {
+                round.note(trace.id, verdict, trigger, &trace.summary, &trace.fragments);
+                if let Verdict::DroppedByPolicy(policy) = verdict {
+                    round.tally.count_dropped_by_policy(policy, trigger);
+                    let Some(is_unrepresented) = self.is_unrepresented(slot, round) else { return };
+                    return self.release(slot, trigger, Some(policy), is_unrepresented, round);
+                }
+                round.tally.dropped(trigger);
+                self.drop_trace(slot, trigger, round);
+            }
+        }
+    }
+
+    /// Follows a verdict on a trace whose spans have left the table, so that its late spans follow it.
+    fn follow_late(&mut self, hash: u64, verdict: Verdict, round: &mut WorkRound<'_>) {
+        let known = self.kept_ids.get(hash).map(|found| unpack(found.value));
+        match (known, verdict) {
+            (Some(known), Verdict::Kept(keep)) if keep.threshold < known.threshold => {
+                self.kept_ids.replace(hash, pack(Keep { policy: keep.policy, threshold: keep.threshold, ..known }));
+            }
+            (Some(_), Verdict::Kept(_)) => {}
+            (Some(_), _) => round.tally.split_traces += 1,
+            (None, Verdict::Kept(keep)) => {
+                let mut kinds = DropKind::all(round.policies.counted() != 0).iter();
+                if kinds.any(|kind| self.dropped_ids.get(kind.hash(hash)).is_some()) {
+                    round.tally.split_traces += 1;
+                    let forgot = self.kept_ids.insert(hash, Found { value: pack(keep), facts: 0 });
+                    round.tally.forgotten_kept_ids += u64::from(forgot);
+                }
+            }
+            (None, _) => {}
+        }
+    }
+}
+
+impl WorkRound<'_> {
+    /// Tells the fleet that a trace was kept on evidence.
+    #[inline]
+    pub(super) fn prove(&mut self, id: TraceId, keep: Keep, was_dropped: bool) {
+        if self.limits.fleet.is_some() && !self.follows {
+            self.fleet.proofs.push(Proof { id, keep, was_dropped });
+        }
+    }
+
+    /// Does the same if the verdict does not follow from the id alone, and is not the fleet's own.
+    #[inline]
+    pub(super) fn prove_if_certain(&mut self, trace: &HeldTrace, keep: Keep, trigger: Trigger) {
+        if keep.threshold == Threshold::ALWAYS || matches!(trigger, Trigger::Evidence | Trigger::Rescue) {
+            self.prove(trace.id, keep, matches!(trace.state, HeldState::Dropped { .. }));
+        }
+    }
+}
