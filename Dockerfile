@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 # docker build --tag spansieve --build-arg COMMIT="$(git rev-parse --short=12 HEAD)" .   (BuildKit, docker's default)
 
-FROM rust:1.95-bookworm AS build
+FROM rust:1.95.0-bookworm AS build
 ARG COMMIT=unknown
 ENV SPANSIEVE_COMMIT=$COMMIT
 WORKDIR /src
@@ -11,8 +11,8 @@ COPY crates crates
 # Members of the workspace, which are not built here.
 COPY fuzz fuzz
 COPY tools tools
-# The built-in configuration.
-COPY config.yaml ./
+# The built-in configuration and the tests of its policies.
+COPY config.yaml config.test.yaml ./
 COPY src src
 # Cargo insists on the targets of the manifest; the caches make a change of src/ cost only our own crate.
 COPY benches benches
