@@ -256,6 +256,24 @@ def severity(heading):
     return "page" if heading in PAGES else "ticket"
 
 
+def policy(heading, query, minutes):
+    """Returns an alert as an alert policy of Cloud Monitoring, for `gcloud alpha monitoring policies create`."""
+    condition = {
+        "query": query,
+        "duration": f"{minutes * 60}s",
+        "evaluationInterval": "60s",
+        "ruleGroup": "spansieve",
+        "alertRule": name(heading),
+    }
+    return {
+        "displayName": f"Spansieve: {heading}",
+        "combiner": "OR",
+        "severity": "CRITICAL" if severity(heading) == "page" else "WARNING",
+        "conditions": [{"displayName": heading, "conditionPrometheusQueryLanguage": condition}],
+        "documentation": {"mimeType": "text/markdown", "content": f"What to do: docs/runbook.md#{anchor(heading)}"},
+    }
+
+
 def terraform(found):
     """Returns the alerts and the dashboard as Terraform of Cloud Monitoring."""
     entries = []
@@ -303,10 +321,6 @@ variable "runbook_url" {
   default     = ""
 }
 
-provider "google" {
-  project = var.project
-}
-
 locals {
 """
 
@@ -314,6 +328,7 @@ TERRAFORM_TAIL = """\
 
 resource "google_monitoring_alert_policy" "spansieve" {
   for_each              = local.alerts
+  project               = var.project
   display_name          = "Spansieve: ${each.value.summary}"
   combiner              = "OR"
   severity              = each.value.severity
@@ -337,6 +352,7 @@ resource "google_monitoring_alert_policy" "spansieve" {
 }
 
 resource "google_monitoring_dashboard" "spansieve" {
+  project        = var.project
   dashboard_json = file("${path.module}/../dashboard.cloud-monitoring.json")
 }
 """
@@ -406,6 +422,8 @@ def files():
         HERE / "dashboard.grafana.json": pretty(grafana()),
         HERE / "dashboard.cloud-monitoring.json": pretty(cloud_monitoring()),
         HERE / "terraform" / "main.tf": terraform(found),
+    } | {
+        HERE / "policies" / f"{anchor(heading)}.json": pretty(policy(heading, query, minutes)) for _, heading, query, minutes in found
     }
 
 

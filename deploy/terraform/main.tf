@@ -29,7 +29,14 @@ variable "image" {
 variable "config" {
   description = "The configuration file."
   type        = string
-  default     = "../cloud-run/config.yaml"
+  default     = null
+  # deploy/cloud-run/config.yaml, if neither is given
+}
+
+variable "config_text" {
+  description = "The configuration itself, in place of a file."
+  type        = string
+  default     = null
 }
 
 variable "gmp_sidecar_image" {
@@ -38,14 +45,10 @@ variable "gmp_sidecar_image" {
   default     = ""
 }
 
-provider "google" {
-  project = var.project
-  region  = var.region
-}
-
 # The APIs stay enabled when this is destroyed: other things in the project may use them.
 resource "google_project_service" "api" {
   for_each           = toset(["run", "cloudtrace", "secretmanager", "iam"])
+  project            = var.project
   service            = "${each.value}.googleapis.com"
   disable_on_destroy = false
 }
@@ -56,6 +59,7 @@ locals {
 }
 
 resource "google_service_account" "spansieve" {
+  project      = var.project
   account_id   = "spansieve"
   display_name = "Spansieve"
   depends_on   = [google_project_service.api]
@@ -69,6 +73,7 @@ resource "google_project_iam_member" "spansieve" {
 }
 
 resource "google_secret_manager_secret" "config" {
+  project   = var.project
   secret_id = "spansieve-config"
   replication {
     auto {}
@@ -78,7 +83,7 @@ resource "google_secret_manager_secret" "config" {
 
 resource "google_secret_manager_secret_version" "config" {
   secret      = google_secret_manager_secret.config.id
-  secret_data = file(var.config)
+  secret_data = coalesce(var.config_text, file(coalesce(var.config, "${path.module}/../cloud-run/config.yaml")))
 }
 
 resource "google_secret_manager_secret_iam_member" "config" {
@@ -88,6 +93,7 @@ resource "google_secret_manager_secret_iam_member" "config" {
 }
 
 resource "google_cloud_run_v2_service" "spansieve" {
+  project  = var.project
   name     = "spansieve"
   location = var.region
 

@@ -6,6 +6,7 @@ Exit code 1 names what is missing.
 """
 
 import json
+import os
 import pathlib
 import sys
 import time
@@ -83,11 +84,18 @@ def check_logs(folder, users):
             assert {"gateway", "processor"} <= services, f"the logs of {request['trace']} are of {services} alone"
 
 
+def check_tokens(folder):
+    """Both callers asked for a token for the service that they call, and for no other."""
+    tokens = set((pathlib.Path(folder) / "metadata.log").read_text().splitlines())
+    assert tokens == {f"a token for {os.environ[name]}" for name in ("PROCESSOR_URL", "STORAGE_URL")}, f"the ID tokens were: {tokens}"
+
+
 def main(page, ledger_path, logs):
     ledger = json.loads(pathlib.Path(ledger_path).read_text())
     whole = check_users(page, ledger["users"])
     traces, spans = check_flood(page, ledger)
     check_logs(logs, ledger["users"])
+    check_tokens(logs)
     example = next(request for request in ledger["users"] if request["status"] == 504)
     print(f"{whole} failed and slow requests, each with all its spans from {len(SERVICES)} services")
     print(f"{traces} other traces with {spans} spans of {len(ledger['scraped'])} requests of the scraper")

@@ -28,10 +28,6 @@ variable "runbook_url" {
   default     = ""
 }
 
-provider "google" {
-  project = var.project
-}
-
 locals {
   alerts = {
     SpansieveKeptSpansAreBeingLost = {
@@ -214,6 +210,7 @@ locals {
 
 resource "google_monitoring_alert_policy" "spansieve" {
   for_each              = local.alerts
+  project               = var.project
   display_name          = "Spansieve: ${each.value.summary}"
   combiner              = "OR"
   severity              = each.value.severity
@@ -237,5 +234,6 @@ resource "google_monitoring_alert_policy" "spansieve" {
 }
 
 resource "google_monitoring_dashboard" "spansieve" {
+  project        = var.project
   dashboard_json = file("${path.module}/../dashboard.cloud-monitoring.json")
 }

@@ -7,6 +7,7 @@ import time
 import requests
 from fastapi import FastAPI, HTTPException
 
+import id_tokens
 import json_logs
 
 json_logs.setup()
@@ -14,6 +15,7 @@ log = logging.getLogger("gateway")
 app = FastAPI()
 
 PROCESSOR = os.environ["PROCESSOR_URL"]
+TOKEN = id_tokens.IdToken(PROCESSOR)
 DEADLINE_MS = 1000
 # Longer than the deadline: the services look at the deadline themselves, between their steps.
 CALL_TIMEOUT_S = 10
@@ -32,7 +34,7 @@ def report(document: str):
 
 
 def ask(path, document, headers):
-    answer = requests.get(f"{PROCESSOR}/{path}/{document}", headers=headers, timeout=CALL_TIMEOUT_S)
+    answer = requests.get(f"{PROCESSOR}/{path}/{document}", headers=headers, auth=TOKEN, timeout=CALL_TIMEOUT_S)
     if answer.status_code != 200:
         log.error("The processor answered %d for %s.", answer.status_code, document)
         raise HTTPException(answer.status_code, f"{document} could not be read")

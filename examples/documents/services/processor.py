@@ -7,6 +7,7 @@ import time
 import requests
 from fastapi import FastAPI, Header, HTTPException
 
+import id_tokens
 import json_logs
 
 json_logs.setup()
@@ -14,12 +15,13 @@ log = logging.getLogger("processor")
 app = FastAPI()
 
 STORAGE = os.environ["STORAGE_URL"]
+TOKEN = id_tokens.IdToken(STORAGE)
 CALL_TIMEOUT_S = 10
 
 
 @app.get("/process/{document}")
 def process(document: str, x_deadline_ms: int | None = Header(None)):
-    answer = requests.get(f"{STORAGE}/objects/{document}", timeout=CALL_TIMEOUT_S)
+    answer = requests.get(f"{STORAGE}/objects/{document}", auth=TOKEN, timeout=CALL_TIMEOUT_S)
     if answer.status_code != 200:
         log.error("The storage answered %d for %s.", answer.status_code, document)
         raise HTTPException(502, "the storage failed")

@@ -24,6 +24,7 @@ class Metadata(http.server.BaseHTTPRequestHandler):
         self.send_header("Metadata-Flavor", "Google")
         self.end_headers()
         self.wfile.write(token.encode())
+        print(f"a token for {audience}", flush=True)
 
     def log_message(self, *_):
         pass
