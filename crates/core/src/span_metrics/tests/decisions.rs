@@ -169,3 +169,12 @@ fn late_spans_of_traces_that_no_policy_could_keep_are_not_represented() {
         assert_eq!((totals.calls, totals.unrepresented_calls, totals.adjusted_calls), (400, 400, 0.0), "{path}");
     }
 }
+
+/// Each request settles what it has decided, so it must not wait for another one that uses the graph.
+#[test]
+fn the_graph_is_left_alone_if_no_trace_is_followed() {
+    let fixture = Fixture::new("{}");
+    let _used = fixture.metrics.graph.as_ref().unwrap().lock();
+    // If it took the lock, this would not return.
+    fixture.metrics.decided(&[], &Tally::default(), 1, 1);
+}
