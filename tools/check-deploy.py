@@ -144,9 +144,11 @@ def lint(transcripts):
     require(done.returncode == 0, f"gcloud meta lint-gcloud-commands: {done.stderr[-1000:]}")
     answers = json.loads(done.stdout)
     require(len(answers) == len(commands), f"{len(answers)} answers for {len(commands)} commands")
-    wrong = [f"{answer['command_string']}: {answer['error_message']}" for answer in answers if not answer["success"]]
+    # The linter itself fails at a service with several containers: it says so, and not that the command is wrong.
+    unknown = [answer for answer in answers if " --container=" in answer["command_string"] and answer["error_message"].startswith("Command could not be validated")]
+    wrong = [f"{answer['command_string']}: {answer['error_message']}" for answer in answers if not answer["success"] and answer not in unknown]
     require(not wrong, "gcloud's parser refuses:\n" + "\n".join(wrong))
-    print(f"gcloud's own parser takes {len(commands)} different command lines")
+    print(f"gcloud's own parser takes {len(commands) - len(unknown)} different command lines; it cannot look at {len(unknown)} with several containers")
 
 
 def main():

@@ -51,7 +51,7 @@ def check_configurations(environment, copy):
     """The module makes the same configuration as the function of deploy/gcloud/common.sh."""
     folder = pathlib.Path(copy) / "configurations"
     folder.mkdir()
-    examples = ("documents", "api-backend")
+    examples = ("documents", "api-backend", "languages")
     modules = [f'module "{name}" {{\n  source = "../deploy/terraform/cloud-config"\n  file = "../examples/{name}/spansieve.yaml"\n}}' for name in examples]
     outputs = [f'output "{name}" {{\n  value = module.{name}.text\n}}' for name in examples]
     (folder / "main.tf").write_text("\n".join(modules + outputs))

@@ -42,11 +42,11 @@ may_call() { # SERVICE MEMBER
     google run services add-iam-policy-binding "$1" --region="$REGION" --member="$2" --role=roles/run.invoker >/dev/null
 }
 
-# image NAME FOLDER: builds and pushes it, and prints its name with the digest, so that what runs is what was pushed.
+# image NAME FOLDER FLAGS...: builds and pushes it, and prints its name with the digest, so that what runs is what was pushed.
 image() {
     local tag digest
     tag=$ENDPOINT_REPOSITORY/$1:$(git -C "$ROOT" rev-parse --short=12 HEAD 2>/dev/null || echo local)
-    docker build --platform linux/amd64 --tag "$tag" "$2" >&2
+    docker build --platform linux/amd64 --tag "$tag" "${@:3}" "$2" >&2
     docker push "$tag" >&2
     digest=$(google artifacts docker images describe "$tag" --format='value(image_summary.digest)')
     echo "$ENDPOINT_REPOSITORY/$1@$digest"
@@ -78,7 +78,7 @@ cloud_config() {
     # shellcheck disable=SC2016 # Spansieve reads the variable, not the shell.
     sed -e 's|^  listen: \[.*|  listen: ["0.0.0.0:${env:PORT:-8080}"]|' \
         -e 's|^  endpoint: embedded|  endpoint: https://cloudtrace.googleapis.com|' \
-        -e '/^  embedded: /d; /^  project: local-project/d; /^  batch: /d' \
+        -e '/^  cors: /d; /^  embedded: /d; /^  project: local-project/d; /^  batch: /d' \
         -e 's|^memory: .*|memory: {limit: 70%}|' "$1"
 }
 

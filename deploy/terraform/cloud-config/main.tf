@@ -10,7 +10,7 @@ locals {
   # `$$` is a dollar sign in the replacement of a regular expression, and `$${` a literal `${` in Terraform.
   listens = replace(file(var.file), "/(?m)^  listen: \\[.*$/", "  listen: [\"0.0.0.0:$$${env:PORT:-8080}\"]")
   sink    = replace(local.listens, "/(?m)^  endpoint: embedded.*$/", "  endpoint: https://cloudtrace.googleapis.com")
-  lines   = replace(local.sink, "/(?m)^  (embedded: |project: local-project|batch: ).*\\n/", "")
+  lines   = replace(local.sink, "/(?m)^  (cors: |embedded: |project: local-project|batch: ).*\\n/", "")
 }
 
 output "text" {

@@ -4,7 +4,7 @@ const fs = require("node:fs");
 const http = require("node:http");
 const path = require("node:path");
 
-const { PORT, NEXT_URL, OTEL_SERVICE_NAME: name, PAGE_FOLDER = __dirname } = process.env;
+const { PORT, NEXT_URL, OTEL_SERVICE_NAME: name, PAGE_FOLDER = __dirname, HOST = "127.0.0.1" } = process.env;
 const FILES = { "/": ["page.html", "text/html"], "/page.bundle.js": ["page.bundle.js", "text/javascript"] };
 
 const server = http.createServer((request, response) => {
@@ -23,7 +23,7 @@ const server = http.createServer((request, response) => {
     }).on("error", (error) => answer(502, `${name} reaches nothing: ${error.message}\n`));
   }
 });
-server.listen(PORT, "127.0.0.1");
+server.listen(PORT, HOST);
 // The SDK answers SIGTERM by sending its last spans, so that Node.js does not end by itself any more.
 process.on("SIGTERM", () => {
   server.close();
