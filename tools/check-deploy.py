@@ -33,6 +33,19 @@ MORE = {
 SCRIPTS = ["spansieve", "documents", "api-backend", "languages"]
 # The sections of documents whose commands are run word for word.
 DOCUMENTS = {"deploy-cloud-run.md": ["With gcloud", "Pointing services at it"], "deploy-gke.md": ["Steps"]}
+# What the stand-ins must refuse. A stand-in that takes everything would prove nothing.
+REFUSED = [
+    ("gcloud run deploy x --image=a --regoin=b", "unrecognized arguments: --regoin"),
+    ("gcloud run deploy x --image=a --region=b", "NOT_FOUND: image a"),
+    ("gcloud run deploy x --ingress=inside", "inside is not one of all, internal"),
+    ("gcloud run services describe x --region", "--region needs a value"),
+    ("gcloud run services update x --region=b --service-account=a", "NOT_FOUND: account a"),
+    ("gcloud run frobnicate x", "not a command that the stand-in knows"),
+    ("gcloud secrets create x --data-file=Cargo.toml", "NOT_FOUND: api secretmanager.googleapis.com"),
+    ("gcloud services enable run.googleapis.com --quiet=yes", "--quiet takes no value"),
+    ("docker push europe-west1-docker.pkg.dev/p/r/i:1", "NOT_FOUND: local europe-west1-docker.pkg.dev/p/r/i:1"),
+    ("kubectl delete everything", "the stand-in does not know it"),
+]
 # What an account may get. Anything else would be more than it needs.
 ROLES = {
     "projects": {"roles/cloudtrace.agent", "roles/monitoring.metricWriter", "roles/logging.logWriter"},
@@ -112,6 +125,16 @@ def document(name, headings):
         return f"# The commands of docs/{name}, in their order.\n" + run(["bash", "-c", text], folder)
 
 
+def check_refusals():
+    with tempfile.TemporaryDirectory() as folder:
+        (pathlib.Path(folder) / "state.json").write_text(json.dumps({"api run.googleapis.com": True}))
+        environment = os.environ | {"PATH": f"{STAND_INS}:{os.environ['PATH']}", "STAND_IN": folder}
+        for command, message in REFUSED:
+            done = subprocess.run(shlex.split(command), cwd=ROOT, env=environment, capture_output=True, text=True)
+            require(done.returncode == 1 and message in done.stderr, f"{command} is not refused with {message!r}: {done.stderr}")
+    print(f"the stand-ins refuse {len(REFUSED)} wrong commands")
+
+
 def check_roles(name, transcript):
     for account, role, place in re.findall(r"^    (\S+) gets (\S+) on (projects|secrets) ", transcript, flags=re.M):
         require(role in ROLES[place], f"{name}: {account} gets {role}")
@@ -154,6 +177,7 @@ def lint(transcripts):
 def main():
     write = sys.argv[1:] == ["--write"]
     check_shell()
+    check_refusals()
     transcripts = {f"{name}.txt": script(name) for name in SCRIPTS if (ROOT / "deploy/gcloud" / name).exists()}
     transcripts |= {name.replace(".md", ".txt"): document(name, headings) for name, headings in DOCUMENTS.items()}
     TRANSCRIPTS.mkdir(exist_ok=True)
