@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::RwLock;
 use thiserror::Error;
 
@@ -118,7 +119,7 @@ impl RecordingHub {
     }
 
     /// Passes a request on, which came into the table at `now_ms`.
-    pub fn offer(&self, body: &[u8], now_ms: Millis, budget: &Budget) {
+    pub fn offer(&self, body: &Bytes, now_ms: Millis, budget: &Budget) {
         let is_memory_short = budget.over(ladder::EARLY) > 0;
         let mut is_any_stuck = false;
         for client in self.clients.read().iter() {

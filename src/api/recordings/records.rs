@@ -5,9 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::QUEUE_BYTES_MAX;
-use super::queue::Taken;
+use super::queue::{SHARED_BYTES_MIN, Taken};
 use super::redaction::Redaction;
-use crate::journal::format::{RECORD_HEADER_LEN, RecordKind, put_record, put_request_of, segment_header};
+use crate::journal::format::{
+    RECORD_HEADER_LEN, RecordKind, put_record, put_record_header, put_request_of, segment_header,
+};
 use crate::journal::recording::Remark;
 use crate::tail::journal_hold::Sequence;
 
@@ -65,38 +67,74 @@ impl RecordMaker {
 
     /// Makes the records of `taken`.
     pub(super) fn make(mut self, taken: Taken) -> Made {
-        let bytes = taken.bytes() + taken.requests.len() * RECORD_HEADER_LEN;
-        let bytes = if self.redaction.is_empty() { bytes } else { bytes * GROWTH_MAX };
-        // Memory that is not written to is not resident.
-        let mut out = Vec::with_capacity(bytes.min(QUEUE_BYTES_MAX) + RECORD_HEADER_LEN);
+        let mut out = Parts::with_capacity(self.copied_bytes(&taken));
         if taken.left_out > 0 {
-            put_remark(&mut out, &Remark { requests_left_out: taken.left_out, ..Remark::default() });
+            put_remark(&mut out.last, &Remark { requests_left_out: taken.left_out, ..Remark::default() });
         }
         let mut left_out = 0;
         for (unix_nano, body) in taken.requests {
-            left_out += u64::from(!self.put_request(&mut out, unix_nano, &body));
+            left_out += u64::from(!self.put_request(&mut out, unix_nano, body));
         }
         if left_out > 0 {
-            put_remark(&mut out, &Remark { requests_left_out: left_out, ..Remark::default() });
+            put_remark(&mut out.last, &Remark { requests_left_out: left_out, ..Remark::default() });
         }
-        Made { parts: vec![out.into()], next_sequence: self.sequence, left_out }
+        Made { parts: out.finish(), next_sequence: self.sequence, left_out }
+    }
+
+    /// Returns the bytes of the records without the bodies that are not copied, or an upper bound. Memory that is not
+    /// written to is not resident.
+    fn copied_bytes(&self, taken: &Taken) -> usize {
+        let bytes = if self.redaction.is_empty() {
+            let copied = taken.requests.iter().filter(|(_, body)| body.len() < SHARED_BYTES_MIN);
+            copied.map(|(_, body)| body.len()).sum()
+        } else {
+            (taken.bytes() * GROWTH_MAX).min(QUEUE_BYTES_MAX)
+        };
+        bytes + (taken.requests.len() + 1) * RECORD_HEADER_LEN
     }
 
     /// Appends a request with its attributes changed. Returns false if that is not possible: it would grow beyond
     /// [`QUEUE_BYTES_MAX`].
-    fn put_request(&mut self, out: &mut Vec<u8>, unix_nano: u64, body: &[u8]) -> bool {
-        let written = put_request_of(out, self.sequence, unix_nano, |out| {
-            if self.redaction.is_empty() {
-                out.extend_from_slice(body);
-                return Ok(());
+    fn put_request(&mut self, out: &mut Parts, unix_nano: u64, body: Bytes) -> bool {
+        let kind = RecordKind::Request;
+        if !self.redaction.is_empty() {
+            let write = |out: &mut Vec<u8>| self.redaction.apply(&body, QUEUE_BYTES_MAX, out);
+            if put_request_of(&mut out.last, self.sequence, unix_nano, write).is_err() {
+                return false;
             }
-            self.redaction.apply(body, QUEUE_BYTES_MAX, out)
-        });
-        if written.is_err() {
-            return false;
+        } else if body.len() < SHARED_BYTES_MIN {
+            put_record(&mut out.last, kind, self.sequence, unix_nano, &body);
+        } else {
+            put_record_header(&mut out.last, kind, self.sequence, unix_nano, &body);
+            out.put(body);
         }
         self.sequence += 1;
         true
+    }
+}
+
+/// Parts of a body, without copies of the larger ones.
+struct Parts {
+    parts: Vec<Bytes>,
+    /// The part that grows.
+    last: Vec<u8>,
+}
+
+impl Parts {
+    fn with_capacity(bytes: usize) -> Self {
+        Parts { parts: Vec::new(), last: Vec::with_capacity(bytes) }
+    }
+
+    /// Appends a part.
+    fn put(&mut self, part: Bytes) {
+        let before = std::mem::replace(&mut self.last, Vec::with_capacity(RECORD_HEADER_LEN));
+        self.parts.extend([before.into(), part]);
+    }
+
+    fn finish(mut self) -> Vec<Bytes> {
+        self.parts.push(self.last.into());
+        self.parts.retain(|part| !part.is_empty());
+        self.parts
     }
 }
 
