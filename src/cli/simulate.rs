@@ -1,5 +1,6 @@
 //! `spansieve simulate`: what a configuration keeps of recorded traffic, and how another one differs.
 
+mod ahead;
 mod examples;
 mod merged;
 mod report;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use self::ahead::Ahead;
 use self::examples::Example;
 use self::merged::Merged;
 use self::report::{Named, Recorded, Report};
@@ -21,7 +23,7 @@ use super::{Config, OutputFormat};
 use crate::config::{self, Settings};
 use crate::daemon::memory;
 use crate::journal::recording::Remarks;
-use crate::offline::input::{self, Input};
+use crate::offline::input;
 use crate::offline::simulate::{Side, SideSettings, Simulation};
 use crate::otlp::TraceId;
 use crate::sampling::Policies;
@@ -124,11 +126,18 @@ fn simulate(args: &SimulateArgs, configured: &[Configured]) -> io::Result<bool> 
 }
 
 /// Opens the recordings. Reports what cannot be opened.
-fn open(args: &SimulateArgs) -> Option<Merged<Input>> {
-    match input::open_all(&args.recordings) {
-        Ok(inputs) => Some(Merged::new(inputs)),
+fn open(args: &SimulateArgs) -> Option<Merged<Ahead>> {
+    let inputs = match input::open_all(&args.recordings) {
+        Ok(inputs) => inputs,
         Err(error) => {
             complain("error", &error.to_string(), error.help.as_deref());
+            return None;
+        }
+    };
+    match Ahead::all(inputs) {
+        Ok(inputs) => Some(Merged::new(inputs)),
+        Err(error) => {
+            complain("error", &format!("a thread cannot be started: {error}"), None);
             None
         }
     }
@@ -145,7 +154,7 @@ fn sides(configured: &[Configured]) -> Option<Vec<SideSettings<'_>>> {
 }
 
 /// Plays all requests. Returns false if something could not be read.
-fn play(requests: &mut Merged<Input>, simulation: &mut Simulation, ids: &mut KeptIds<'_>) -> bool {
+fn play(requests: &mut Merged<Ahead>, simulation: &mut Simulation, ids: &mut KeptIds<'_>) -> bool {
     let (mut is_read, progress) = (true, Progress::begin());
     let mut kept = |side, trace, policy| ids.note(side, trace, policy);
     while let Some(request) = requests.next() {
@@ -172,7 +181,7 @@ fn play(requests: &mut Merged<Input>, simulation: &mut Simulation, ids: &mut Kep
 }
 
 /// Returns the text of the progress of a command that reads recordings.
-fn progress_text(what: &str, requests: &Merged<Input>, count: u64) -> String {
+fn progress_text(what: &str, requests: &Merged<Ahead>, count: u64) -> String {
     let (read, len) = requests.position();
     let part =
         if len > 0 { format!("{:.0} % of the recording, ", 100.0 * read as f64 / len as f64) } else { String::new() };

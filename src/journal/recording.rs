@@ -1,6 +1,7 @@
 //! Reads requests from segments without a daemon: a recording in a file, or a directory of segments, which is a recording
 //! or a journal that no process has open.
 
+mod blocks;
 mod directory;
 mod remark;
 mod stream;
@@ -47,7 +48,7 @@ impl std::fmt::Debug for Recording {
 
 enum Source {
     Directory(DirectoryRecords),
-    Stream(StreamRecords<Box<dyn Read>>, String),
+    Stream(StreamRecords<Box<dyn Read + Send>>, String),
     /// Nothing more can be read.
     End,
 }
@@ -81,8 +82,8 @@ impl Recording {
     ///
     /// # Errors
     /// The input cannot be read. The inner error says why it is not a segment.
-    pub fn read(reader: Box<dyn Read>, name: String) -> io::Result<Result<Self, NoSegment>> {
-        let records = StreamRecords::open(reader)?;
+    pub fn read(reader: Box<dyn Read + Send>, name: String) -> io::Result<Result<Self, NoSegment>> {
+        let records = StreamRecords::read_ahead(reader)?;
         Ok(records.map(|records| Recording { source: Source::Stream(records, name), notes: Notes::default() }))
     }
 
@@ -119,7 +120,7 @@ impl Iterator for Recording {
 }
 
 fn next_of_stream(
-    records: &mut StreamRecords<Box<dyn Read>>,
+    records: &mut StreamRecords<Box<dyn Read + Send>>,
     name: &str,
     notes: &mut Notes,
 ) -> io::Result<Option<Recorded>> {

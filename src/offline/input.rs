@@ -125,7 +125,7 @@ impl Input {
         Ok(Input { name: name.to_owned(), requests, position: Position::default() })
     }
 
-    fn read(name: String, reader: Box<dyn Read>, position: Position) -> Result<Self, InputError> {
+    fn read(name: String, reader: Box<dyn Read + Send>, position: Position) -> Result<Self, InputError> {
         let failed = |error: io::Error| InputError::unreadable(&name, &error);
         let contents = source::contents(reader).map_err(failed)?;
         let requests = match contents {
@@ -174,10 +174,11 @@ impl Input {
         }
     }
 
-    /// Returns the number of bytes that were read of the file so far, and the number that it has; 0 if it is not known.
-    #[must_use]
-    pub fn position(&self) -> (u64, u64) {
-        self.position.get()
+    /// Returns a function that tells the number of bytes that were read of the file so far, and the number that it has; 0 if
+    /// it is not known. It can be asked while another thread reads.
+    pub fn positions(&self) -> impl Fn() -> (u64, u64) + use<> {
+        let position = self.position.clone();
+        move || position.get()
     }
 }
 

@@ -127,11 +127,11 @@ impl Replay {
         }
     }
 
-    /// Returns the replay with decisions that know the services of their traces ([`Decision::services`]), in place of the
+    /// Returns the replay with decisions that know the services of kept traces ([`Decision::services`]), in place of the
     /// answers of policies.
     #[must_use]
-    pub fn with_services(mut self) -> Self {
-        self.outcome.decisions = Some(DecisionLog::with_services());
+    pub fn with_services_of_kept(mut self) -> Self {
+        self.outcome.decisions = Some(DecisionLog::with_services_of_kept());
         self
     }
 

@@ -75,7 +75,7 @@ impl SimulatedSide {
         let replay = Replay::new(settings.tail_sampling, Arc::clone(&settings.policies), settings.replay());
         let totals = Totals::new(&settings.policies, counts_received);
         let peak = Peak { fixed_bytes: replay.table().fixed_bytes() as u64, ..Peak::default() };
-        SimulatedSide { replay: replay.with_services(), totals, peak, next_look_ms: 0, refused_requests: 0 }
+        SimulatedSide { replay: replay.with_services_of_kept(), totals, peak, next_look_ms: 0, refused_requests: 0 }
     }
 
     /// Returns the counts.

@@ -1,8 +1,9 @@
 //! Several recordings as one, in the order of the times of arrival.
 
+use super::ahead::Ahead;
 use crate::journal::recording::Remarks;
 use crate::offline::TimedRequest;
-use crate::offline::input::{Input, InputError};
+use crate::offline::input::InputError;
 
 /// The requests of several inputs. Each input has its requests in the order of their arrival.
 pub(super) struct Merged<I> {
@@ -28,7 +29,7 @@ impl<I: Iterator<Item = Result<TimedRequest, InputError>>> Iterator for Merged<I
     }
 }
 
-impl Merged<Input> {
+impl Merged<Ahead> {
     /// Returns what could not be read so far, one line each.
     pub(super) fn faults(&self) -> Vec<String> {
         self.inputs.iter().flat_map(|(_, input)| input.faults()).collect()

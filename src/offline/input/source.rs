@@ -31,7 +31,7 @@ impl Position {
         Position { len, ..Position::default() }
     }
 
-    pub(super) fn counted(&self, file: File) -> impl Read + 'static {
+    pub(super) fn counted(&self, file: File) -> impl Read + Send + 'static {
         Counted { file, read: Arc::clone(&self.read) }
     }
 
@@ -56,13 +56,13 @@ impl Read for Counted {
 /// Inflated bytes.
 pub(super) enum Contents {
     /// A segment of a recording.
-    Segment(Box<dyn Read>),
+    Segment(Box<dyn Read + Send>),
     /// Something else.
-    Other(Box<dyn Read>),
+    Other(Box<dyn Read + Send>),
 }
 
 /// Finds out what the bytes of `reader` are.
-pub(super) fn contents(reader: Box<dyn Read>) -> io::Result<Contents> {
+pub(super) fn contents(reader: Box<dyn Read + Send>) -> io::Result<Contents> {
     let (first, reader) = peek(reader)?;
     let is_gzip = first.starts_with(GZIP_MAGIC);
     let is_compressed = is_gzip || first.starts_with(ZSTD_MAGIC);
@@ -86,7 +86,7 @@ pub(super) fn contents(reader: Box<dyn Read>) -> io::Result<Contents> {
 }
 
 /// Returns the first bytes, as many as the magic bytes of a segment, and a reader of all bytes.
-fn peek(mut reader: Box<dyn Read>) -> io::Result<(Vec<u8>, Box<dyn Read>)> {
+fn peek(mut reader: Box<dyn Read + Send>) -> io::Result<(Vec<u8>, Box<dyn Read + Send>)> {
     let mut first = Vec::with_capacity(SEGMENT_MAGIC.len());
     #[expect(clippy::disallowed_methods, reason = "bounded by `take`")]
     (&mut reader).take(SEGMENT_MAGIC.len() as u64).read_to_end(&mut first)?;

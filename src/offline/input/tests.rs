@@ -126,7 +126,7 @@ fn a_recording_in_a_file_is_read_compressed_or_not() {
         assert_eq!((times, input.faults()), (vec![END, END + 9], Vec::new()));
         let remarks = input.remarks().unwrap();
         assert_eq!((remarks.requests_left_out, remarks.redacted.contains("k")), (4, true));
-        assert_eq!(input.position(), (contents.len() as u64, contents.len() as u64));
+        assert_eq!(input.positions()(), (contents.len() as u64, contents.len() as u64));
     }
 }
 

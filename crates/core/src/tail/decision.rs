@@ -59,11 +59,20 @@ impl Decision {
     }
 }
 
+/// The traces whose services decisions know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Traces {
+    #[default]
+    None,
+    Kept,
+    All,
+}
+
 /// The decisions of a round of work, in the order in which they were made.
 #[derive(Clone, Debug, Default)]
 pub struct DecisionLog {
     with_answers: bool,
-    with_services: bool,
+    with_services: Traces,
     decisions: Vec<Decision>,
     /// The answers for the decision that is noted next.
     answers: Vec<(u16, Answer)>,
@@ -79,7 +88,13 @@ impl DecisionLog {
     /// Creates a log whose decisions know the services of their traces. They hold the spans, so drain it soon.
     #[must_use]
     pub fn with_services() -> Self {
-        DecisionLog { with_services: true, ..DecisionLog::default() }
+        DecisionLog { with_services: Traces::All, ..DecisionLog::default() }
+    }
+
+    /// Does the same as [`DecisionLog::with_services`] for kept traces only.
+    #[must_use]
+    pub fn with_services_of_kept() -> Self {
+        DecisionLog { with_services: Traces::Kept, ..DecisionLog::default() }
     }
 
     /// Removes and returns all decisions.
@@ -98,7 +113,12 @@ impl DecisionLog {
 
     /// Notes a decision on the trace with these fragments, with the answers to the last question.
     pub(super) fn note(&mut self, decision: Decision, fragments: &[Fragment]) {
-        let fragments = if self.with_services { fragments.iter().cloned().collect() } else { SmallVec::new() };
+        let has_services = match self.with_services {
+            Traces::None => false,
+            Traces::Kept => matches!(decision.verdict, Verdict::Kept(_)),
+            Traces::All => true,
+        };
+        let fragments = if has_services { fragments.iter().cloned().collect() } else { SmallVec::new() };
         self.decisions.push(Decision { answers: std::mem::take(&mut self.answers), fragments, ..decision });
     }
 
