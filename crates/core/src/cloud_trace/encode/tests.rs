@@ -18,6 +18,7 @@ use crate::proto::google::devtools::cloudtrace::v2::{
 };
 use crate::proto::google::rpc::Status;
 use crate::resource::Rewriter;
+use crate::resource::cache::SHARED_BYTES_MAX;
 use crate::resource::settings::{ActionType, AttributeAction, LiteralValue, ValueSource};
 use crate::sampling::annotation::{ADJUSTED_COUNT, MISSING_PARENT, POLICY, TRIGGER, VERDICT};
 use crate::sampling::{Parent, Threshold};
@@ -160,6 +161,8 @@ proptest! {
     fn equals_the_reference(
         resource in generate::resource(), scope in generate::scope(), span in generate::span()
     ) {
+        // The reference does not know that only the beginning of a larger resource or scope is read.
+        prop_assume!(resource.encoded_len().max(scope.encoded_len()) <= SHARED_BYTES_MAX);
         check(&resource, &scope, &span);
     }
 }
