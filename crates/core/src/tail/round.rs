@@ -8,8 +8,8 @@ use super::decision::{Decision, DecisionLog};
 use super::fleet::FleetReports;
 use super::kept::KeptSpans;
 use super::request::Fragment;
-use super::services::Services;
-use super::shard::StaleTrace;
+use super::services::{ServiceTally, Services};
+use super::shard::{Released, StaleTrace};
 use super::table::{Millis, SLICE_BYTES, TableLimits};
 use super::tally::{Tally, Trigger};
 use crate::otlp::TraceId;
@@ -26,6 +26,10 @@ pub(super) struct WorkRound<'a> {
     pub(super) tally: &'a mut Tally,
     /// The decisions of the round; `None` if the caller does not want them.
     pub(super) decisions: Option<&'a mut DecisionLog>,
+    /// The dropped spans that `services` has not counted yet.
+    pub(super) dropped_by_service: &'a mut ServiceTally,
+    /// Dropped traces that are taken out of the table; their spans are let go of at the end of the round.
+    pub(super) released: &'a mut Vec<Released>,
     /// Stale traces that have become full. They are to be read again at once.
     pub(super) full: &'a mut Vec<StaleTrace>,
     /// What the fleet is to be told.
@@ -51,20 +55,30 @@ impl WorkRound<'_> {
         true
     }
 
-    /// Counts these spans of the trace `id` as sampled out. In a dry run, sends them to the exporter instead. `policy`
-    /// is the policy of type `drop` that dropped the trace. No policy could have kept it if `is_unrepresented`.
-    pub(super) fn sampled_out(
-        &mut self,
-        id: TraceId,
-        fragments: impl IntoIterator<Item = Fragment>,
-        policy: Option<u16>,
-        is_unrepresented: bool,
-    ) {
+    /// Counts these spans of the trace `id` as sampled out, and lets go of them; see [`WorkRound::count_dropped`].
+    pub(super) fn sampled_out(&mut self, id: TraceId, fragment: Fragment, policy: Option<u16>, is_unrepresented: bool) {
+        self.count_dropped(std::slice::from_ref(&fragment), policy, is_unrepresented);
+        self.dropped_by_service.count(self.services);
+        self.let_go(id, [fragment], policy);
+    }
+
+    /// Counts spans that are dropped for good. `policy` is the policy of type `drop` that dropped the trace. No policy
+    /// could have kept it if `is_unrepresented`. The services get their counts with [`ServiceTally::count`].
+    ///
+    /// [`ServiceTally::count`]: super::services::ServiceTally::count
+    pub(super) fn count_dropped(&mut self, fragments: &[Fragment], policy: Option<u16>, is_unrepresented: bool) {
         for fragment in fragments {
-            self.count(&fragment, policy, false);
+            let amount = fragment.amounts(|service, amount| self.dropped_by_service.add(service, amount));
+            self.tally.decided(policy, false, amount);
             if is_unrepresented {
                 self.tally.unrepresented_calls += fragment.counted_spans();
             }
+        }
+    }
+
+    /// Lets go of spans of the trace `id`, which are counted as dropped. In a dry run, sends them to the exporter.
+    pub(super) fn let_go(&mut self, id: TraceId, fragments: impl IntoIterator<Item = Fragment>, policy: Option<u16>) {
+        for fragment in fragments {
             if self.limits.dry_run {
                 self.kept.push(KeptSpans::new(fragment, id, Keep::only_dry_run(policy)));
             } else {
@@ -78,15 +92,10 @@ impl WorkRound<'_> {
     pub(super) fn export(&mut self, id: TraceId, fragments: impl IntoIterator<Item = Fragment>, keep: Keep) {
         let keep = Keep { dry_run: self.limits.dry_run, ..keep };
         for fragment in fragments {
-            self.count(&fragment, Some(keep.policy), true);
+            let amount = fragment.amounts(|service, amount| self.services.count(service, true, amount));
+            self.tally.decided(Some(keep.policy), true, amount);
             self.kept.push(KeptSpans::new(fragment, id, keep));
         }
-    }
-
-    /// Counts spans that are kept or dropped for good, by policy and by service.
-    fn count(&mut self, fragment: &Fragment, policy: Option<u16>, is_kept: bool) {
-        let amount = fragment.amounts(|service, amount| self.services.count(service, is_kept, amount));
-        self.tally.decided(policy, is_kept, amount);
     }
 
     /// Returns the verdict on the trace `id` if there is evidence; see [`Policies::proven`].

@@ -53,6 +53,15 @@ struct Counts {
     dropped_bytes: AtomicU64,
 }
 
+/// Dropped spans by service that are not counted yet. They save two atomic operations for each fragment.
+#[derive(Debug, Default)]
+pub struct ServiceTally {
+    /// The amounts by number.
+    amounts: Vec<SpanAmount>,
+    /// The numbers that have spans.
+    numbers: Vec<ServiceNumber>,
+}
+
 /// The spans of one service whose traces are decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceAmounts {
@@ -135,6 +144,35 @@ impl Services {
             dropped: get(&counts.dropped_spans, &counts.dropped_bytes),
         });
         amounts.collect()
+    }
+}
+
+impl ServiceTally {
+    /// Adds spans of a service.
+    #[inline]
+    pub(super) fn add(&mut self, number: ServiceNumber, amount: SpanAmount) {
+        let at = usize::from(number);
+        if at >= self.amounts.len() {
+            self.amounts.resize(at + 1, SpanAmount::default());
+        }
+        let known = &mut self.amounts[at];
+        if known.spans == 0 {
+            self.numbers.push(number);
+        }
+        *known += amount;
+    }
+
+    /// Counts the spans of all services as dropped. Empties the tally.
+    pub(super) fn count(&mut self, services: &Services) {
+        for number in self.numbers.drain(..) {
+            let amount = self.amounts.get_mut(usize::from(number)).map(std::mem::take).unwrap_or_default();
+            services.count(number, false, amount);
+        }
+    }
+
+    /// Returns the bytes of memory that the tally takes.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.amounts.capacity() * size_of::<SpanAmount>() + self.numbers.capacity() * size_of::<ServiceNumber>()
     }
 }
 

@@ -14,6 +14,7 @@ mod fleet;
 mod handoff;
 mod index;
 mod later;
+mod released;
 mod report;
 
 use smallvec::SmallVec;
@@ -26,6 +27,7 @@ use self::fleet::DueReports;
 pub(super) use self::fleet::FLEET_TRACE_BYTES;
 use self::index::{IndexEntry, TraceIndex};
 use self::later::LaterSpans;
+pub(super) use self::released::Released;
 use super::decision_facts::DecisionFacts;
 use super::due::{Due, DueQueue, Moment};
 use super::missing_parents::{SPANS_MAX, SpanIdFindings, UNPACKED_BYTES_MAX, check_span_ids};
@@ -113,9 +115,6 @@ pub(super) struct Shard {
     rescuable: DueQueue,
     kept_ids: VerdictCache,
     dropped_ids: VerdictCache,
-    /// Hashes that go to `dropped_ids` at the end of a round, with their packed facts: all at once, so that the waits
-    /// for memory overlap.
-    released: Vec<(u64, u64)>,
     sample: TraceSample,
     /// The summaries of spans that came for large traces since the policies were replaced; empty once all traces have
     /// been read again.
@@ -135,7 +134,6 @@ impl Shard {
             rescuable: DueQueue::default(),
             kept_ids: VerdictCache::new(limits.kept_ids_per_shard, limits.columns(true)),
             dropped_ids: VerdictCache::new(limits.dropped_ids_per_shard, limits.columns(false)),
-            released: Vec::new(),
             sample: TraceSample::new(),
             later: LaterSpans::default(),
             due_reports: DueReports::default(),
@@ -184,7 +182,7 @@ impl Shard {
                 }
             }
         }
-        self.remember_released(round);
+        self.let_go_of_released(round);
     }
 
     /// Returns the time at which a trace may have to be looked at next; `None` if no trace is held.
@@ -276,7 +274,7 @@ impl Shard {
         };
         round.tally.late_of_dropped(keep.is_some(), arrival.summary.span_count);
         if keep.is_none() && round.limits.is_full(&trace.summary) {
-            round.sampled_out(arrival.id, [arrival.fragment], None, notes.is_unrepresented());
+            round.sampled_out(arrival.id, arrival.fragment, None, notes.is_unrepresented());
             return;
         }
         let hash = arrival.hash;
@@ -332,7 +330,7 @@ impl Shard {
             None => {
                 self.dropped_ids.amend_facts(kind.hash(arrival.hash), |facts| DecisionFacts::with_late(facts, spans));
                 let policy = DecisionFacts::unpack(facts).and_then(|facts| facts.drop_policy);
-                round.sampled_out(arrival.id, [arrival.fragment], policy, kind.is_unrepresented);
+                round.sampled_out(arrival.id, arrival.fragment, policy, kind.is_unrepresented);
             }
         }
     }
@@ -397,7 +395,7 @@ impl Shard {
             let due = self.rooted.pop_due(round.now_ms).or_else(|| self.waiting.pop_due(round.now_ms));
             due.map(|due| self.decide_if_pending(due, None, round))
         });
-        self.remember_released(round);
+        self.let_go_of_released(round);
         more
     }
 
@@ -408,7 +406,7 @@ impl Shard {
             let due = self.rooted.pop().or_else(|| self.waiting.pop());
             due.map(|due| self.decide_if_pending(due, Some(trigger), round))
         });
-        self.remember_released(round);
+        self.let_go_of_released(round);
         more
     }
 
@@ -473,37 +471,10 @@ impl Shard {
         }
     }
 
-    /// Releases the spans of a dropped trace. The cache remembers it, and `drop_policy` if that dropped it.
-    fn release(
-        &mut self,
-        slot: SlotNumber,
-        trigger: Trigger,
-        drop_policy: Option<u16>,
-        is_unrepresented: bool,
-        round: &mut WorkRound<'_>,
-    ) {
-        let Some(id) = self.traces.get(slot).map(|trace| trace.id) else { return };
-        let hash = round.hash(id);
-        let Some(trace) = self.take_out(slot, hash) else { return };
-        self.held.remove(&trace);
-        let facts = DecisionFacts { trigger, drop_policy, ..trace.facts(round) };
-        let kind = DropKind { by_policy: drop_policy.is_some(), is_unrepresented };
-        self.released.push((kind.hash(hash), facts.pack()));
-        round.sampled_out(trace.id, trace.fragments, drop_policy, is_unrepresented);
-    }
-
     /// Returns true if no policy could have kept the trace in this slot.
     fn is_unrepresented(&self, slot: SlotNumber, round: &WorkRound<'_>) -> Option<bool> {
         let policies = round.policies;
         self.traces.get(slot).map(|trace| policies.counted() != 0 && !policies.may_keep(&trace.summary))
-    }
-
-    /// Moves the hashes in `released` to the cache of dropped ids. Every round of work ends with this.
-    fn remember_released(&mut self, round: &mut WorkRound<'_>) {
-        for (hash, facts) in self.released.drain(..) {
-            let forgot = self.dropped_ids.insert(hash, Found { value: 0, facts });
-            round.tally.forgotten_dropped_ids += u64::from(forgot);
-        }
     }
 
     /// Releases up to `traces_max` rescuable traces whose window is over. Returns true if there may be more of them.
@@ -511,7 +482,7 @@ impl Shard {
         let more = round.slice(traces_max, |round| {
             self.rescuable.pop_due(round.now_ms).map(|due| self.release_if_rescuable(due, round))
         });
-        self.remember_released(round);
+        self.let_go_of_released(round);
         more
     }
 
@@ -519,7 +490,7 @@ impl Shard {
     pub(super) fn shed_rescuable(&mut self, traces_max: usize, round: &mut WorkRound<'_>) -> bool {
         let more =
             round.slice(traces_max, |round| self.rescuable.pop().map(|due| self.release_if_rescuable(due, round)));
-        self.remember_released(round);
+        self.let_go_of_released(round);
         more
     }
 

@@ -24,9 +24,9 @@ use super::kept::KeptSpans;
 use super::request::{Fragment, HeldScopes, HeldSpan, Request};
 use super::rescan::SpanReader;
 use super::round::{WorkRound, hash};
-use super::services::{ServiceNumber, Services};
+use super::services::{ServiceNumber, ServiceTally, Services};
 pub use super::shard::HeldCounts;
-use super::shard::{Arrival, FLEET_TRACE_BYTES, Shard, StaleTrace, TRACE_BYTES};
+use super::shard::{Arrival, FLEET_TRACE_BYTES, Released, Shard, StaleTrace, TRACE_BYTES};
 use super::tally::{Tally, Trigger};
 use super::trace_sample::TraceSample;
 use super::verdicts::{Columns, VerdictCache};
@@ -132,6 +132,8 @@ pub struct RoundOutcome {
     order: Vec<(u64, u32)>,
     batch: Vec<Arrival>,
     full: Vec<StaleTrace>,
+    released: Vec<Released>,
+    dropped_by_service: ServiceTally,
 }
 
 impl RoundOutcome {
@@ -145,6 +147,8 @@ impl RoundOutcome {
             + self.order.capacity() * size_of::<(u64, u32)>()
             + self.batch.capacity() * size_of::<Arrival>()
             + self.full.capacity() * size_of::<StaleTrace>()
+            + self.released.capacity() * size_of::<Released>()
+            + self.dropped_by_service.heap_bytes()
     }
 }
 
@@ -514,6 +518,8 @@ impl Table {
             tally: &mut out.tally,
             decisions: out.decisions.as_mut(),
             full: &mut out.full,
+            released: &mut out.released,
+            dropped_by_service: &mut out.dropped_by_service,
             fleet: &mut out.fleet,
             follows: false,
             read_bytes: 0,

@@ -148,7 +148,7 @@ impl Shard {
                 self.decide(stale.slot, Trigger::TraceSize, round);
             }
         }
-        self.remember_released(round);
+        self.let_go_of_released(round);
     }
 
     /// Notes that no trace is stale any more.

@@ -169,7 +169,7 @@ impl Shard {
             Some(slot) => self.follow_held(slot, hash, followed, round),
             None => self.follow_late(hash, followed.verdict, round),
         }
-        self.remember_released(round);
+        self.let_go_of_released(round);
     }
 
     fn follow_held(&mut self, slot: SlotNumber, hash: u64, followed: &Followed, round: &mut WorkRound<'_>) {
