@@ -4,6 +4,7 @@
 mod api;
 pub mod clock;
 mod decisions;
+mod fleet;
 mod handoff;
 pub mod memory;
 mod observed;
@@ -27,6 +28,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
+use self::fleet::{Fleet, FleetPort};
 pub use self::observed::Observed;
 use self::parts::Core;
 use self::pipeline::Pipeline;
@@ -40,6 +42,7 @@ use crate::emulator::Emulator;
 use crate::export::channel::ChannelError;
 use crate::export::exporter::{Exporter, ExporterFailed, Unwritten};
 use crate::export::spool::Spool;
+use crate::fleet::engine::EngineError;
 use crate::fleet::peer::Peer;
 use crate::google::credentials::CredentialsError;
 use crate::google::project::AmbientProjectError;
@@ -103,6 +106,9 @@ pub enum StartError {
     /// The channel to the sink cannot be set up.
     #[error(transparent)]
     Channel(#[from] ChannelError),
+    /// The engine of the fleet cannot be used.
+    #[error(transparent)]
+    Fleet(#[from] EngineError),
     /// There are no Google credentials.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
@@ -156,6 +162,8 @@ pub struct Daemon {
     emulator: Option<Emulator>,
     /// The instance that takes undecided traces at the stop.
     peer: Option<Arc<Peer>>,
+    /// The membership of a fleet.
+    fleet: Option<Fleet>,
     observed: Arc<Observed>,
     reloader: Arc<Reloader>,
     /// The tasks that change what is in force.
@@ -177,7 +185,7 @@ impl Daemon {
     /// # Errors
     /// See [`StartError`]. Nothing is left running then.
     pub async fn start_with(settings: Settings, config: Option<ConfigAnswer>) -> Result<Self, StartError> {
-        let Core { tail_sampling, policy_names, metrics, budget, table, span_metrics } = Core::new(&settings)?;
+        let Core { tail_sampling, policy_names, metrics, budget, table, span_metrics, fleet } = Core::new(&settings)?;
         // The addresses are bound first, so that an address in use is found before anything else starts.
         let (bound, api_auth) = parts::bind(&settings).await?;
         let scheme = if settings.otlp.tls.is_some() { "https" } else { "http" };
@@ -203,14 +211,13 @@ impl Daemon {
         };
         let (exporter, rewriter) = wiring.start().await?;
         let journal = opened.as_ref().map(|opened| opened.journal.clone());
-        let pipeline = Arc::new(Pipeline::new(
-            table,
-            policy_names,
-            Arc::clone(&kept),
-            journal,
-            Arc::clone(&metrics),
-            span_metrics,
-        ));
+        let (port, commands) = FleetPort::new();
+        let pipeline =
+            Pipeline::new(table, policy_names, Arc::clone(&kept), journal, Arc::clone(&metrics), span_metrics);
+        let pipeline = Arc::new(pipeline.with_fleet(fleet.is_some().then(|| Arc::clone(&port))));
+        let fleet =
+            fleet.map(|fleet| fleet.start(&settings, port, commands, Arc::clone(&pipeline), Arc::clone(&health)));
+        let fleet = fleet.transpose()?;
         let pulse = Pulse::new(Instant::now());
         health.watch("sweeper", pulse.clone());
         health.watch("exporter", exporter.pulse().clone());
@@ -273,6 +280,7 @@ impl Daemon {
             destination: sink::destination(&settings.export, emulator.as_ref()),
             emulator,
             peer,
+            fleet,
             observed,
             reloader,
             following: vec![expiry],
@@ -379,6 +387,9 @@ impl Daemon {
         self.sweeper.abort();
         // Once the sweeper has ended, only `drain` feeds the exporter.
         let _ = self.sweeper.await;
+        if let Some(fleet) = &self.fleet {
+            fleet.leave(self.peer.is_some()).await;
+        }
         if let Some(peer) = &self.peer {
             let now = Instant::now();
             handoff::hand_over(&self.pipeline, peer, now + deadline.saturating_duration_since(now) / 2).await;

@@ -11,6 +11,7 @@ mod daemon_api;
 mod delivery;
 mod documentation;
 mod emulator;
+mod fleet;
 mod forward;
 mod google;
 mod handoff;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 
 use super::api::ApiAnswers;
+use super::fleet::FleetParts;
 use super::{StartError, memory, reachable, readiness};
 use crate::budget::Budget;
 use crate::config::Settings;
@@ -27,6 +28,7 @@ pub(super) struct Core {
     pub(super) budget: Budget,
     pub(super) table: Table,
     pub(super) span_metrics: Option<Arc<SpanMetrics>>,
+    pub(super) fleet: Option<FleetParts>,
 }
 
 impl Core {
@@ -40,7 +42,12 @@ impl Core {
         let metrics = Arc::new(Metrics::with_services(services.clone()));
         metrics.declare_policies(policies.labels(), policies.shadow_labels());
         let budget = Budget::new(memory::limit_bytes(settings.memory.limit)?);
+        let fleet = FleetParts::new(settings, &tail_sampling, Arc::clone(&policies), &budget);
         let table = Table::new(&tail_sampling, policies, budget.clone()).with_services(services);
+        let table = match &fleet {
+            Some(fleet) => table.with_fleet(Arc::clone(&fleet.table)),
+            None => table,
+        };
         let table = match settings.memory.compress {
             Compress::Off => table,
             Compress::Lz4 => table.with_compression(),
@@ -49,7 +56,7 @@ impl Core {
         let span_metrics = settings.span_metrics.as_ref();
         let span_metrics = span_metrics.map(|settings| Arc::new(SpanMetrics::new(settings, &budget)));
         check_limit(&budget, budget.used_bytes(), settings.otlp.max_request_bytes)?;
-        Ok(Core { tail_sampling, policy_names, metrics, budget, table, span_metrics })
+        Ok(Core { tail_sampling, policy_names, metrics, budget, table, span_metrics, fleet })
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use super::clock::Clock;
 use super::decisions;
+use super::fleet::FleetPort;
 use super::sample_statistics::SampleStatistics;
 use crate::activity::Activity;
 use crate::api::decisions::DecisionHub;
@@ -22,6 +23,7 @@ use crate::otlp::wire::WireError;
 use crate::receiver::{AcceptError, Accepted, Intake, RequestMemory};
 use crate::sampling::PolicyNames;
 use crate::span_metrics::{KeyBuffer, SpanMetrics};
+use crate::tail::fleet::Followed;
 use crate::tail::journal_hold::JournalHold;
 use crate::tail::kept::KeptQueue;
 use crate::tail::table::{HeldCounts, Millis, RoundOutcome};
@@ -88,6 +90,8 @@ pub struct Pipeline {
     pub(super) metrics: Arc<Metrics>,
     /// The metrics of all spans, if they are on.
     pub(super) span_metrics: Option<Arc<SpanMetrics>>,
+    /// The way to the fleet, if the daemon is a member of one.
+    pub(super) fleet: Option<Arc<FleetPort>>,
     /// Noted by each request that comes into the table.
     pub(super) arrivals: Activity,
     /// Notified when work on the table has panicked.
@@ -117,9 +121,29 @@ impl Pipeline {
             journal,
             metrics,
             span_metrics,
+            fleet: None,
             arrivals,
             broken,
         }
+    }
+
+    /// Returns the pipeline as a part of a fleet.
+    pub(super) fn with_fleet(self, fleet: Option<Arc<FleetPort>>) -> Self {
+        Pipeline { fleet, ..self }
+    }
+
+    /// Returns a guard for work on the table in a task of its own.
+    pub(super) fn breaks_on_panic(&self) -> impl Drop + '_ {
+        BreaksOnPanic(&self.broken)
+    }
+
+    /// Follows verdicts of the fleet.
+    pub(super) fn follow(&self, verdicts: &[Followed], outcome: &mut RoundOutcome) {
+        let _guard = BreaksOnPanic(&self.broken);
+        self.listen(outcome);
+        let now_ms = self.clock.now_ms();
+        verdicts.iter().for_each(|followed| self.table.follow(followed, now_ms, outcome));
+        self.settle(outcome);
     }
 
     /// Resolves when a panic has left the table half changed: its accounts are wrong, and the process must not
@@ -320,7 +344,13 @@ impl Pipeline {
         for &(lag_ms, traces) in &tally.lag_ms {
             self.metrics.decision_lag(Duration::from_millis(lag_ms), traces);
         }
+        if tally.split_traces > 0 {
+            self.metrics.fleet_split(tally.split_traces);
+        }
         tally.clear();
+        if let Some(fleet) = &self.fleet {
+            fleet.tell(&mut outcome.fleet);
+        }
         decisions::announce(&self.decisions, &self.policy_names, self.clock.now_ms(), outcome);
     }
 }

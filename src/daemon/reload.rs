@@ -15,6 +15,7 @@ use tokio::sync::{Mutex, MutexGuard, Notify};
 use tokio::task::spawn_blocking;
 
 use super::StartError;
+use super::fleet;
 use super::parts::check_limit;
 use super::pipeline::Pipeline;
 use crate::api::answers::ConfigAnswer;
@@ -153,8 +154,12 @@ impl Reloader {
             // Encoders and the journal must know a policy before it keeps a trace.
             self.pipeline.policy_names.extend_to(policies.names());
             self.metrics.declare_policies(policies.labels(), policies.shadow_labels());
-            table.replace(&tail_sampling, Arc::new(policies));
+            let policies = Arc::new(policies);
+            table.replace(&tail_sampling, Arc::clone(&policies));
             self.rescan().await?;
+            if let Some(fleet) = &self.pipeline.fleet {
+                fleet.replace(fleet::mark(&in_force.settings, &tail_sampling), policies).await;
+            }
         }
         in_force.tail_sampling = tail_sampling;
         Ok(())

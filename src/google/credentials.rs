@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use google_cloud_auth::credentials::{Builder, CacheableResource, Credentials as GoogleCredentials};
 use google_cloud_auth::{build_errors, errors};
+use http::header::AUTHORIZATION;
 use http::{Extensions, HeaderMap};
 use parking_lot::Mutex;
 use thiserror::Error;
@@ -153,6 +154,17 @@ impl Credentials {
                 Err(Status::unavailable(self.no_token(&format!("no answer within {TOKEN_TIMEOUT:?}"))))
             }
         }
+    }
+
+    /// Returns the access token by itself.
+    ///
+    /// # Errors
+    /// See [`Credentials::signature`].
+    pub async fn bearer_token(&self) -> Result<String, Status> {
+        let headers = self.signature().await?.headers;
+        let value = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token = value.and_then(|value| value.strip_prefix("Bearer "));
+        token.map(str::to_owned).ok_or_else(|| Status::internal("the credentials have no access token"))
     }
 
     /// Signs in again for the next call, after a token of `sign_in` was refused. Does nothing if there has been a newer

@@ -23,6 +23,7 @@ pub struct Health {
     waits_for: Mutex<Option<String>>,
     obstacle: Mutex<Option<String>>,
     rejected_config: Mutex<Option<String>>,
+    fleet: Mutex<Option<String>>,
     workers: Mutex<Vec<(&'static str, Pulse)>>,
 }
 
@@ -48,6 +49,17 @@ impl Health {
     /// ready.
     pub fn set_rejected_config(&self, reason: Option<String>) {
         *self.rejected_config.lock() = reason;
+    }
+
+    /// Sets the state of the fleet, one line. It has no effect on readiness: without the others, the daemon decides alone.
+    pub fn set_fleet(&self, state: String) {
+        *self.fleet.lock() = Some(state);
+    }
+
+    /// Returns the state of the fleet; `None` if the daemon is not a member of one.
+    #[must_use]
+    pub fn fleet(&self) -> Option<String> {
+        self.fleet.lock().clone()
     }
 
     /// Returns true if the configuration that is on disk now is not in force.

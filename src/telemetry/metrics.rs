@@ -8,6 +8,7 @@
 
 mod counted;
 mod decided_spans;
+mod fleet;
 mod open_metrics;
 mod pace;
 mod span_accounts;
@@ -41,8 +42,8 @@ pub use table::{
     WAIT_SHARES,
 };
 pub use values::{
-    CutReason, DenialReason, DiskFault, DropReason, HandshakeFailure, LateVerdict, OtherSignal, Outcome, Protocol,
-    RecoverySource, Reload, TraceVerdict, WaitCause,
+    CutReason, DenialReason, Direction, DiskFault, DropReason, FleetLoss, FleetMessage, FleetPolicies,
+    HandshakeFailure, LateVerdict, OtherSignal, Outcome, Protocol, RecoverySource, Reload, TraceVerdict, WaitCause,
 };
 
 /// Upper bounds of the buckets in seconds, from a fast acknowledgement to the deadline of a call to the sink.

@@ -170,6 +170,13 @@ locals {
       severity = "WARNING"
       runbook  = "docs/runbook.md#decisions-are-late"
     }
+    SpansieveTheFleetsEngineIsAway = {
+      summary  = "The fleet's engine is away"
+      query    = "spansieve_fleet_members{policies=\"same\"} > 0 unless ignoring (policies) spansieve_fleet_up == 1"
+      minutes  = 5
+      severity = "WARNING"
+      runbook  = "docs/runbook.md#the-fleets-engine-is-away"
+    }
     SpansieveTheCertificateRunsOut = {
       summary  = "The certificate runs out"
       query    = "spansieve_certificate_expiry_timestamp_seconds > 0 and spansieve_certificate_expiry_timestamp_seconds < time() + 7 * 86400"

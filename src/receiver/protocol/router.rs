@@ -329,7 +329,8 @@ fn readiness(health: &Health, shows_details: bool) -> (StatusCode, String) {
             true => "the configuration on disk is not in force: the log says why\n",
             false => "",
         };
-        return (StatusCode::OK, "ready\n".to_owned() + details);
+        let fleet = health.fleet().filter(|_| shows_details).map(|state| state + "\n").unwrap_or_default();
+        return (StatusCode::OK, "ready\n".to_owned() + details + &fleet);
     }
     let why = match health.waits_for() {
         _ if health.is_stopping() => "stopping".to_owned(),

@@ -1,8 +1,8 @@
 //! The table of every metric with its labels and their values. A test compares it with `docs/metrics.md`.
 
 use super::values::{
-    CutReason, DenialReason, DiskFault, DropReason, HandshakeFailure, LateVerdict, OtherSignal, Outcome, Protocol,
-    RecoverySource, Reload, TraceVerdict, WaitCause,
+    CutReason, DenialReason, Direction, DiskFault, DropReason, FleetLoss, FleetMessage, FleetPolicies,
+    HandshakeFailure, LateVerdict, OtherSignal, Outcome, Protocol, RecoverySource, Reload, TraceVerdict, WaitCause,
 };
 use crate::otlp::altered;
 pub use crate::otlp::reply::STATUS_CODES as SINK_CODES;
@@ -350,6 +350,44 @@ pub const TABLE: &[Description] = &[
         "With `span_metrics.span_names: dry_run`, the combinations of labels that there would be with `normalized`; else 0.",
     ),
     gauge("spansieve_span_metrics_bytes", &[], "Memory of the metrics of spans."),
+    gauge(
+        "spansieve_fleet_up",
+        &[],
+        "1 if the engine of the fleet can be reached, else 0: traces are decided alone then. 0 without `fleet.url`.",
+    ),
+    gauge(
+        "spansieve_fleet_members",
+        &[listed("policies", &FleetPolicies::LABELS)],
+        "Members of the fleet, this one included, by their policies.",
+    ),
+    counter(
+        "spansieve_fleet_messages_total",
+        &[listed("direction", &Direction::LABELS), listed("kind", &FleetMessage::LABELS)],
+        "Messages between this member and others.",
+    ),
+    counter(
+        "spansieve_fleet_bytes_total",
+        &[listed("direction", &Direction::LABELS)],
+        "Bytes of the batches of these messages.",
+    ),
+    counter(
+        "spansieve_fleet_lost_messages_total",
+        &[listed("reason", &FleetLoss::LABELS)],
+        "Messages, reports and batches that had no effect. What matters is repeated.",
+    ),
+    histogram(
+        "spansieve_fleet_lag_seconds",
+        &[],
+        "Time from the end of a batch at its sender to its arrival, by the clocks of both.",
+    ),
+    counter("spansieve_fleet_owned_decisions_total", &[], "Traces that this member decided as their owner."),
+    counter(
+        "spansieve_fleet_split_traces_total",
+        &[],
+        "Traces that were decided here without their owner, and otherwise than by it.",
+    ),
+    gauge("spansieve_fleet_owned_traces", &[], "Traces whose summaries this member holds as their owner."),
+    gauge("spansieve_fleet_unconfirmed_proofs", &[], "Keeps on evidence that other members have not confirmed yet."),
     gauge(
         "spansieve_build_info",
         &[

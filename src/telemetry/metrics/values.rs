@@ -204,3 +204,53 @@ labels! {
         Fatal = "fatal",
     }
 }
+
+labels! {
+    /// The kind of a message between the members of a fleet.
+    #[repr(usize)]
+    pub enum FleetMessage {
+        /// The summary of the spans that a member has of a trace.
+        Summary = "summary",
+        /// The verdict of the owner of a trace.
+        Verdict = "verdict",
+        /// A trace was kept on evidence.
+        Proof = "proof",
+        /// A proof has come.
+        Ack = "ack",
+        /// A member leaves.
+        Leaving = "leaving",
+    }
+}
+
+labels! {
+    /// The direction of messages between the members of a fleet.
+    #[repr(usize)]
+    pub enum Direction {
+        /// From this member to others.
+        Sent = "sent",
+        /// From others to this member.
+        Received = "received",
+    }
+}
+
+labels! {
+    /// The reason why messages between the members of a fleet are lost.
+    pub enum FleetLoss {
+        /// The engine took them too slowly, or could not be reached.
+        Full = "full",
+        /// They cannot be read.
+        Malformed = "malformed",
+        /// They come from a member with other policies, or from one that has left.
+        Foreign = "foreign",
+    }
+}
+
+labels! {
+    /// The policies of the members of a fleet.
+    pub enum FleetPolicies {
+        /// Those of this member.
+        Same = "same",
+        /// Others: such members decide their own traces, and share only what is kept on evidence.
+        Other = "other",
+    }
+}

@@ -167,6 +167,12 @@ impl Member {
         self.config
     }
 
+    /// Returns the generation of the policies in force, with which summaries of others are read.
+    #[must_use]
+    pub fn generation(&self) -> u16 {
+        self.policies.generation()
+    }
+
     /// Returns the members with the policies of this one, itself included.
     #[must_use]
     pub fn view(&self) -> &View {
@@ -207,6 +213,10 @@ impl Member {
     /// Takes a report of the own table.
     pub fn report(&mut self, report: Report, now_ms: Millis) {
         let Report { id, summary, due_in_ms, trigger, waits } = report;
+        // Made before or after a change of the policies. All is reported again after it.
+        if summary.generation != self.policies.generation() {
+            return;
+        }
         match self.view.owner(id).filter(|&owner| owner != self.own) {
             Some(owner) => self.send(owner, Message::Summary { id, due_in_ms, trigger, waits, summary }),
             None => {

@@ -96,7 +96,8 @@ impl FleetReports {
     }
 
     /// Returns the bytes of memory that the buffers take.
-    pub(super) fn heap_bytes(&self) -> usize {
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
         self.reports.capacity() * size_of::<Report>() + self.proofs.capacity() * size_of::<Proof>()
     }
 }

@@ -1,0 +1,300 @@
+//! The task of a member.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::task::yield_now;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::{Command, FleetParts, FleetPort, LINK_BYTES_MAX};
+use crate::budget::Share;
+use crate::clock;
+use crate::daemon::pipeline::Pipeline;
+use crate::export::sink::cut;
+use crate::fleet::link::{BATCH_BYTES_MAX, Link, News};
+use crate::tail::fleet::TableFleet;
+use crate::tail::table::RoundOutcome;
+use crate::telemetry::Health;
+use crate::telemetry::metrics::{Direction, FleetLoss, FleetMessage};
+use spansieve_core::fleet::message::{HEADER_BYTES, Header, Message};
+use spansieve_core::fleet::{Member, MemberFacts, MemberId};
+
+/// The interval at which the reports of the table are taken.
+const TURN: Duration = Duration::from_millis(50);
+/// The turns between two updates of the accounts.
+const ACCOUNT_TURNS: u64 = 20;
+/// The age at which a batch is closed.
+const BATCH_AGE_MAX: Duration = Duration::from_millis(90);
+/// The traces that are decided, and the verdicts that are followed, before other tasks have a turn.
+const SLICE_TRACES: usize = 64;
+
+/// Messages for one member that wait for others.
+struct OpenBatch {
+    bytes: Vec<u8>,
+    since: Instant,
+}
+
+/// The task of a member.
+pub(super) struct Worker {
+    port: Arc<FleetPort>,
+    table: Arc<TableFleet>,
+    member: Member,
+    share: Share,
+    link: Link,
+    pipeline: Arc<Pipeline>,
+    health: Arc<Health>,
+    batches: BTreeMap<MemberId, OpenBatch>,
+    outcome: RoundOutcome,
+    /// Messages that were written since they were counted, by kind.
+    written: [u64; FleetMessage::ALL.len()],
+    /// True if the engine can be reached; `None` before the first answer.
+    is_up: Option<bool>,
+    turns: u64,
+}
+
+impl Worker {
+    pub(super) fn new(
+        parts: FleetParts,
+        port: Arc<FleetPort>,
+        link: Link,
+        pipeline: Arc<Pipeline>,
+        health: Arc<Health>,
+    ) -> Self {
+        let FleetParts { table, member, share } = parts;
+        let (batches, outcome) = (BTreeMap::new(), RoundOutcome::default());
+        let written = [0; FleetMessage::ALL.len()];
+        Worker { port, table, member, share, link, pipeline, health, batches, outcome, written, is_up: None, turns: 0 }
+    }
+
+    /// Runs until the member leaves. A panic ends the process, like one in other work on the table.
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let pipeline = Arc::clone(&self.pipeline);
+        let _guard = pipeline.breaks_on_panic();
+        let mut turns = interval(TURN);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.show();
+        loop {
+            tokio::select! {
+                _ = turns.tick() => self.turn().await,
+                Some(news) = self.link.news.recv() => self.hear(news).await,
+                command = commands.recv() => match command {
+                    Some(Command::Replace(mark, policies)) => {
+                        self.close_batches(true);
+                        self.link.set_config(mark);
+                        self.member.replace(mark, policies, self.pipeline.clock.now_ms());
+                        self.pass_on().await;
+                    }
+                    Some(Command::Leave(hands_over, done)) => {
+                        self.leave(hands_over).await;
+                        // An error means that nobody waits any more.
+                        let _ = done.send(());
+                        return;
+                    }
+                    None => return,
+                },
+            }
+        }
+    }
+
+    /// Takes the reports of the table, and does what is due.
+    async fn turn(&mut self) {
+        self.take_reports();
+        loop {
+            let more = self.member.tick(SLICE_TRACES, self.pipeline.clock.now_ms());
+            self.pass_on().await;
+            if !more {
+                break;
+            }
+        }
+        self.close_batches(false);
+        self.turns += 1;
+        if self.turns.is_multiple_of(ACCOUNT_TURNS) {
+            self.account();
+        }
+    }
+
+    fn take_reports(&mut self) {
+        let now_ms = self.pipeline.clock.now_ms();
+        let said = self.port.take();
+        // The verdicts on evidence first: the reports of others are answered with them.
+        said.proofs.into_iter().for_each(|proof| self.member.proof(proof, now_ms));
+        said.reports.into_iter().for_each(|report| self.member.report(report, now_ms));
+    }
+
+    async fn hear(&mut self, news: News) {
+        let now_ms = self.pipeline.clock.now_ms();
+        match news {
+            News::Members(listed) => self.hear_members(listed),
+            News::Down(reason) => {
+                if self.is_up != Some(false) {
+                    tracing::warn!(
+                        error = cut(&reason),
+                        "The engine of the fleet cannot be reached. This instance decides alone."
+                    );
+                }
+                self.is_up = Some(false);
+                self.member.set_up(false, now_ms);
+                self.table.set_alone(true);
+                self.show();
+            }
+            News::Batch(batch) => self.read(&batch),
+        }
+        self.pass_on().await;
+    }
+
+    fn hear_members(&mut self, listed: Vec<MemberFacts>) {
+        let now_ms = self.pipeline.clock.now_ms();
+        let before = (self.member.view().ids().len(), self.member.others().ids().len());
+        self.member.set_members(listed, now_ms);
+        self.member.set_up(true, now_ms);
+        self.table.set_alone(false);
+        let (members, others) = (self.member.view().ids().len(), self.member.others().ids().len());
+        if self.is_up != Some(true) || before != (members, others) {
+            tracing::info!(members, other_policies = others, "The fleet has changed.");
+        }
+        self.is_up = Some(true);
+        self.show();
+    }
+
+    /// Reads a batch of another member.
+    fn read(&mut self, batch: &Bytes) {
+        let metrics = &self.pipeline.metrics;
+        metrics.fleet_bytes(Direction::Received, batch.len());
+        let Ok((header, messages)) = Header::read(batch, self.member.generation()) else {
+            return metrics.fleet_lost(FleetLoss::Malformed, 1);
+        };
+        let lag = clock::since_1970().saturating_sub(Duration::from_millis(header.sent_unix_ms));
+        metrics.fleet_lag(lag.min(Duration::from_secs(3_600)));
+        let now_ms = self.pipeline.clock.now_ms();
+        let mut read = [0; FleetMessage::ALL.len()];
+        for message in messages {
+            let Ok(message) = message else {
+                metrics.fleet_lost(FleetLoss::Malformed, 1);
+                continue;
+            };
+            read[kind(&message) as usize] += 1;
+            self.member.receive(header.sender, header.config, message, now_ms);
+        }
+        self.count(Direction::Received, read);
+    }
+
+    /// Passes the outputs of the member on.
+    async fn pass_on(&mut self) {
+        let now_ms = self.pipeline.clock.now_ms();
+        let out = self.member.out();
+        let (verdicts, messages) = (std::mem::take(&mut out.verdicts), std::mem::take(&mut out.messages));
+        let (shadowed, moved) = (std::mem::take(&mut out.shadowed), out.moved.take());
+        let counts = std::mem::take(&mut out.counts);
+        for verdicts in verdicts.chunks(SLICE_TRACES) {
+            self.pipeline.follow(verdicts, &mut self.outcome);
+            yield_now().await;
+        }
+        if let Some(moved) = moved {
+            self.pipeline.table.report_again(|id| moved.concerns(id), now_ms);
+        }
+        messages.into_iter().for_each(|(to, message)| self.write(to, &message));
+        let Pipeline { policy_names, metrics, .. } = &*self.pipeline;
+        for (policy, effect, spans) in shadowed {
+            policy_names.with(policy, |name| metrics.shadowed(name, effect, 1, spans.into()));
+        }
+        if counts != Default::default() {
+            metrics.fleet_decided(counts.decided_traces);
+            metrics.fleet_lost(FleetLoss::Foreign, counts.foreign_messages);
+        }
+    }
+
+    /// Adds a message to the batch for a member.
+    fn write(&mut self, to: MemberId, message: &Message) {
+        self.written[kind(message) as usize] += 1;
+        let new = || OpenBatch { bytes: Vec::with_capacity(1 << 10), since: Instant::now() };
+        let batch = self.batches.entry(to).or_insert_with(new);
+        message.put(&mut batch.bytes);
+        if batch.bytes.len() >= BATCH_BYTES_MAX - HEADER_BYTES - 256
+            && let Some(batch) = self.batches.remove(&to)
+        {
+            self.send(to, &batch.bytes);
+        }
+    }
+
+    /// Sends the batches that are old enough, or `all` of them.
+    fn close_batches(&mut self, all: bool) {
+        let is_due = |batch: &OpenBatch| all || batch.since.elapsed() >= BATCH_AGE_MAX;
+        let written = std::mem::take(&mut self.written);
+        self.count(Direction::Sent, written);
+        let due: Vec<_> = self.batches.iter().filter(|(_, batch)| is_due(batch)).map(|(to, _)| *to).collect();
+        for to in due {
+            if let Some(batch) = self.batches.remove(&to) {
+                self.send(to, &batch.bytes);
+            }
+        }
+    }
+
+    fn count(&self, direction: Direction, messages: [u64; FleetMessage::ALL.len()]) {
+        for (kind, messages) in FleetMessage::ALL.into_iter().zip(messages).filter(|(_, messages)| *messages > 0) {
+            self.pipeline.metrics.fleet_messages(direction, kind, messages);
+        }
+    }
+
+    fn send(&self, to: MemberId, messages: &[u8]) {
+        let sent_unix_ms = clock::since_1970().as_millis() as u64;
+        let header = Header { sender: self.member.own(), config: self.member.config(), sent_unix_ms };
+        let mut batch = Vec::with_capacity(HEADER_BYTES + messages.len());
+        header.put(&mut batch);
+        batch.extend_from_slice(messages);
+        let len = batch.len();
+        if self.link.send(to, batch.into()) {
+            self.pipeline.metrics.fleet_bytes(Direction::Sent, len);
+        } else {
+            self.pipeline.metrics.fleet_lost(FleetLoss::Full, 1);
+        }
+    }
+
+    /// Tells the others all that is known, and that this member goes.
+    async fn leave(&mut self, hands_over: bool) {
+        self.take_reports();
+        self.port.close();
+        self.pass_on().await;
+        self.member.leave(hands_over);
+        self.pass_on().await;
+        self.close_batches(true);
+        self.link.leave().await;
+        self.table.set_alone(true);
+    }
+
+    /// Brings the account of the memory and the gauges up to date.
+    fn account(&mut self) {
+        self.share.resize(self.member.heap_bytes() + LINK_BYTES_MAX + self.port.heap_bytes());
+        let metrics = &self.pipeline.metrics;
+        metrics.fleet_remembered(self.member.owned_traces(), self.member.unconfirmed_proofs());
+        metrics.fleet_lost(FleetLoss::Full, self.port.take_lost());
+    }
+
+    /// Shows the state of the fleet in metrics and health.
+    fn show(&self) {
+        let is_up = self.is_up == Some(true);
+        let (members, others) = (self.member.view().ids().len(), self.member.others().ids().len());
+        self.pipeline.metrics.fleet_up(is_up);
+        self.pipeline.metrics.fleet_members(members, others);
+        let text = if is_up {
+            let ids = self.member.view().ids().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let others = if others > 0 { format!(", and {others} with other policies") } else { String::new() };
+            format!("fleet: member {} of {members}{others}: {}", self.member.own(), cut(&ids))
+        } else {
+            "fleet: the engine cannot be reached; this instance decides alone".to_owned()
+        };
+        self.health.set_fleet(text);
+    }
+}
+
+fn kind(message: &Message) -> FleetMessage {
+    match message {
+        Message::Summary { .. } => FleetMessage::Summary,
+        Message::Verdict { .. } => FleetMessage::Verdict,
+        Message::Proof { .. } => FleetMessage::Proof,
+        Message::Ack { .. } => FleetMessage::Ack,
+        Message::Leaving { .. } => FleetMessage::Leaving,
+    }
+}

@@ -1,0 +1,256 @@
+//! The tasks that talk to the engine: one sends batches and renews the member's entry, the other reads its stream. Both
+//! connect again when a connection breaks. Nothing waits for them: what they cannot take is lost, and the protocol repeats
+//! what matters.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+
+use super::engine::{Connection, Engine, EngineError, Entry};
+use spansieve_core::fleet::{MemberFacts, MemberId};
+use spansieve_core::sampling::ConfigMark;
+
+/// The interval at which a member renews its entry and reads the list.
+const BEAT_INTERVAL: Duration = Duration::from_secs(1);
+/// The pauses between attempts to connect.
+const PAUSE_MIN: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_secs(3);
+/// The age at which a connection is opened anew if a token has opened it. Tokens live for an hour.
+const TOKEN_AGE_MAX: Duration = Duration::from_secs(30 * 60);
+/// The most bytes of a batch.
+pub const BATCH_BYTES_MAX: usize = 64 << 10;
+/// The most batches that wait to be sent, and the most that were received and wait to be read.
+pub const BATCHES_MAX: usize = 32;
+/// The most batches in one call.
+const CALL_BATCHES_MAX: usize = 16;
+/// The time that the last batches have when the member leaves.
+const LEAVE_TIME: Duration = Duration::from_millis(800);
+
+/// News from the engine.
+#[derive(Debug)]
+pub enum News {
+    /// The members.
+    Members(Vec<MemberFacts>),
+    /// The engine cannot be reached.
+    Down(String),
+    /// A batch for this member.
+    Batch(Bytes),
+}
+
+/// The state that both tasks share.
+#[derive(Debug)]
+struct Shared {
+    own: MemberId,
+    config: AtomicU64,
+    /// The place in the stream up to which all batches have been passed on; empty at first.
+    read: Mutex<String>,
+}
+
+/// The link of a member to the others.
+#[derive(Debug)]
+pub struct Link {
+    /// News from the engine.
+    pub news: mpsc::Receiver<News>,
+    batches: mpsc::Sender<(MemberId, Bytes)>,
+    leave: Option<oneshot::Sender<oneshot::Sender<()>>>,
+    shared: Arc<Shared>,
+    tasks: [JoinHandle<()>; 2],
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl Link {
+    /// Starts the tasks of the member `own`. Needs a tokio runtime.
+    #[must_use]
+    pub fn start(engine: Engine, own: MemberId, config: ConfigMark) -> Self {
+        let (news_in, news) = mpsc::channel(BATCHES_MAX);
+        let (batches, batches_out) = mpsc::channel(BATCHES_MAX);
+        let (leave, leaves) = oneshot::channel();
+        let shared = Arc::new(Shared { own, config: AtomicU64::new(config.0), read: Mutex::default() });
+        let sender = Sender {
+            shared: Arc::clone(&shared),
+            news: news_in.clone(),
+            batches: batches_out,
+            leaves,
+            members: 1,
+            entry: None,
+        };
+        let tasks = [
+            tokio::spawn(send_and_beat(engine.clone(), sender)),
+            tokio::spawn(read(engine, Arc::clone(&shared), news_in)),
+        ];
+        Link { news, batches, leave: Some(leave), shared, tasks }
+    }
+
+    /// Sets the mark of the policies in force.
+    pub fn set_config(&self, config: ConfigMark) {
+        self.shared.config.store(config.0, Ordering::Relaxed);
+    }
+
+    /// Sends a batch. Returns false if there is no room for it.
+    pub fn send(&self, to: MemberId, batch: Bytes) -> bool {
+        self.batches.try_send((to, batch)).is_ok()
+    }
+
+    /// Sends what waits, and removes the member from the list. Takes less than a second, whatever the engine does.
+    pub async fn leave(&mut self) {
+        let (done, is_done) = oneshot::channel();
+        if let Some(leave) = self.leave.take()
+            && leave.send(done).is_ok()
+        {
+            let _ = timeout(LEAVE_TIME, is_done).await;
+        }
+    }
+}
+
+/// The task that sends batches and renews the entry of the member.
+struct Sender {
+    shared: Arc<Shared>,
+    news: mpsc::Sender<News>,
+    batches: mpsc::Receiver<(MemberId, Bytes)>,
+    /// Says that the member leaves, and wants to know when it has left.
+    leaves: oneshot::Receiver<oneshot::Sender<()>>,
+    members: usize,
+    /// The entry that the engine may have.
+    entry: Option<Entry>,
+}
+
+/// The end of the work with one connection.
+enum End {
+    /// The token that opened the connection is old.
+    Old,
+    /// The member has left, or the link is gone.
+    Left,
+}
+
+async fn send_and_beat(engine: Engine, mut sender: Sender) {
+    let mut pause = PAUSE_MIN;
+    loop {
+        match sender.session(&engine, &mut pause).await {
+            Ok(End::Left) => return,
+            Ok(End::Old) => {}
+            Err(error) => {
+                if sender.news.send(News::Down(error.to_string())).await.is_err() {
+                    return;
+                }
+                sleep(pause).await;
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+        }
+    }
+}
+
+impl Sender {
+    /// Works with one connection until it breaks, or is old, or the member leaves.
+    async fn session(&mut self, engine: &Engine, pause: &mut Duration) -> Result<End, EngineError> {
+        let mut connection = tokio::select! {
+            connection = engine.connect() => connection?,
+            _ = &mut self.leaves => return Ok(End::Left),
+        };
+        let since = Instant::now();
+        let mut beats = interval(BEAT_INTERVAL);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                _ = beats.tick() => {
+                    let members = self.beat(&mut connection).await?;
+                    *pause = PAUSE_MIN;
+                    let _ = self.news.send(News::Members(members)).await;
+                    if engine.has_token() && since.elapsed() > TOKEN_AGE_MAX {
+                        return Ok(End::Old);
+                    }
+                }
+                done = &mut self.leaves => {
+                    self.leave(&mut connection).await?;
+                    // An error means that nobody waits for it.
+                    let _ = done.map(|done| done.send(()));
+                    return Ok(End::Left);
+                }
+                Some(first) = self.batches.recv() => self.send(&mut connection, first).await?,
+            }
+        }
+    }
+
+    async fn beat(&mut self, connection: &mut Connection<'_>) -> Result<Vec<MemberFacts>, EngineError> {
+        let own = self.shared.own;
+        let entry = Entry::new(MemberFacts { id: own, config: ConfigMark(self.shared.config.load(Ordering::Relaxed)) });
+        let read = self.shared.read.lock().clone();
+        let members = connection.beat(own, &entry, self.entry.as_ref(), &read).await?;
+        self.entry = Some(entry);
+        self.members = members.len();
+        Ok(members)
+    }
+
+    async fn send(&mut self, connection: &mut Connection<'_>, first: (MemberId, Bytes)) -> Result<(), EngineError> {
+        let mut batches = vec![first];
+        while batches.len() < CALL_BATCHES_MAX
+            && let Ok(next) = self.batches.try_recv()
+        {
+            batches.push(next);
+        }
+        connection.send(&batches, self.members).await
+    }
+
+    /// Sends what waits, and removes the entry.
+    async fn leave(&mut self, connection: &mut Connection<'_>) -> Result<(), EngineError> {
+        while let Ok(first) = self.batches.try_recv() {
+            self.send(connection, first).await?;
+        }
+        match self.entry.take() {
+            Some(entry) => connection.leave(self.shared.own, &entry).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// Reads the stream of the member for ever.
+async fn read(engine: Engine, shared: Arc<Shared>, news: mpsc::Sender<News>) {
+    let mut pause = PAUSE_MIN;
+    loop {
+        // The other task tells of errors.
+        let _ = read_session(&engine, &shared, &news, &mut pause).await;
+        if news.is_closed() {
+            return;
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+async fn read_session(
+    engine: &Engine,
+    shared: &Shared,
+    news: &mpsc::Sender<News>,
+    pause: &mut Duration,
+) -> Result<(), EngineError> {
+    let mut connection = engine.connect().await?;
+    let since = Instant::now();
+    // From the beginning: what was read before is deleted or harmless, and an engine that has lost its data may count anew.
+    let mut place = String::from("0");
+    loop {
+        for received in connection.read(shared.own, &place).await? {
+            if news.send(News::Batch(received.batch)).await.is_err() {
+                return Ok(());
+            }
+            place = received.place;
+        }
+        *pause = PAUSE_MIN;
+        if place != "0" {
+            shared.read.lock().clone_from(&place);
+        }
+        if engine.has_token() && since.elapsed() > TOKEN_AGE_MAX {
+            return Ok(());
+        }
+    }
+}

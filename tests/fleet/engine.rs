@@ -1,0 +1,71 @@
+//! A real engine.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+
+use crate::support::eventually;
+
+/// A `redis-server` or `valkey-server`. It is killed when it is dropped.
+pub(super) struct Engine {
+    program: &'static str,
+    child: Child,
+    port: u16,
+    more: Vec<String>,
+}
+
+impl Engine {
+    /// Starts a server on a free port. Returns `None` if there is none on this machine.
+    pub(super) fn start() -> Option<Self> {
+        Self::start_with(&[])
+    }
+
+    /// Does the same with more arguments.
+    pub(super) fn start_with(more: &[&str]) -> Option<Self> {
+        let works = |program: &&&str| Command::new(program).arg("--version").stdout(Stdio::null()).status().is_ok();
+        let Some(program) = ["redis-server", "valkey-server"].iter().find(works) else {
+            let is_required = std::env::var_os("SPANSIEVE_FLEET_TESTS").is_some_and(|value| value == "required");
+            assert!(!is_required, "neither redis-server nor valkey-server is on the PATH");
+            eprintln!("skipped: neither redis-server nor valkey-server is on the PATH");
+            return None;
+        };
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let more: Vec<String> = more.iter().map(|&text| text.to_owned()).collect();
+        Some(Engine { program, child: spawn(program, port, &more), port, more })
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub(super) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts the server again. It has lost its data.
+    pub(super) fn start_again(&mut self) {
+        self.child = spawn(self.program, self.port, &self.more);
+    }
+
+    /// Waits until the server answers. Returns a connection.
+    pub(super) async fn client(&self) -> redis::aio::MultiplexedConnection {
+        let client = redis::Client::open(self.url()).unwrap();
+        let port = self.port;
+        eventually("the server listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()).await;
+        client.get_multiplexed_async_connection().await.unwrap()
+    }
+}
+
+fn spawn(program: &str, port: u16, more: &[String]) -> Child {
+    let port = port.to_string();
+    let args = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", "/"];
+    Command::new(program).args(args).args(more).stdout(Stdio::null()).spawn().unwrap()
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // An error means that the process has already ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

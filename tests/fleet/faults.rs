@@ -1,0 +1,128 @@
+//! The engine, a member, or what is on the streams is not as it should be.
+
+use spansieve::config;
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_engine_each_decides_alone_and_comes_back_by_itself() {
+    let Some(mut engine) = Engine::start() else { return };
+    let daemons = fleet(&vec![config(&engine, ""); 2]).await;
+    let all: Vec<&Daemon> = daemons.iter().collect();
+    engine.kill();
+    eventually("the engine is missed", || all.iter().all(|daemon| !is_up(daemon))).await;
+
+    // Evidence is kept where it is, and ratios agree.
+    let (failed, healthy, other) = (trace_id(false), trace_id(true), trace_id(false));
+    send(all[0], vec![error(failed, "failed-0"), span(healthy, "healthy-0"), span(other, "other-0")]).await;
+    send(all[1], vec![span(failed, "failed-1"), span(healthy, "healthy-1"), span(other, "other-1")]).await;
+    settled(&all).await;
+    let names = |kept: &Kept| kept.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&kept(&all)), ["failed-0", "healthy-0", "healthy-1"]);
+    let alone = |daemon: &&Daemon| metric(&scrape(daemon), "spansieve_decided_traces_total", &["trigger=\"alone\""]);
+    assert!(all.iter().all(|daemon| alone(daemon) >= 2.0));
+
+    // An engine that has lost everything is enough to make the trace whole.
+    engine.start_again();
+    eventually("all are back", || all.iter().all(|daemon| is_up(daemon) && members(daemon, "same") == 2.0)).await;
+    eventually("the trace is whole", || kept(&all).contains_key("failed-1")).await;
+    assert_eq!(names(&kept(&all)), ["failed-0", "failed-1", "healthy-0", "healthy-1"]);
+    for daemon in daemons {
+        stop(daemon).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_with_other_policies_share_what_is_kept_on_evidence() {
+    let Some(engine) = Engine::start() else { return };
+    let other = config(&engine, "").replace("sampling_percentage: 5", "sampling_percentage: 6");
+    let daemons = fleet(&[config(&engine, ""), config(&engine, ""), other]).await;
+    let all: Vec<&Daemon> = daemons.iter().collect();
+    assert_eq!(all.iter().map(|daemon| members(daemon, "other")).collect::<Vec<_>>(), [1.0, 1.0, 2.0]);
+    let failed = trace_id(false);
+    for (i, daemon) in all.iter().enumerate() {
+        send(daemon, vec![span(failed, &format!("before-{i}"))]).await;
+    }
+    send(all[2], vec![error(failed, "failed")]).await;
+    eventually("the trace is whole", || kept(&all).len() == 4).await;
+    let kept = kept(&all);
+    assert!(kept.values().all(|annotation| *annotation == ("errors".to_owned(), 1.0)), "{kept:?}");
+    for daemon in daemons {
+        stop(daemon).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_and_foreign_batches_on_the_streams_harm_nothing() {
+    let Some(engine) = Engine::start() else { return };
+    let daemons = fleet(&vec![config(&engine, ""); 2]).await;
+    let all: Vec<&Daemon> = daemons.iter().collect();
+    let mut client = engine.client().await;
+    let listed: Vec<String> =
+        redis::cmd("ZRANGE").arg("{spansieve}:members").arg(0).arg(-1).query_async(&mut client).await.unwrap();
+    assert_eq!(listed.len(), 2);
+    let add = |score: u64, entry: &'static str| {
+        redis::cmd("ZADD").arg("{spansieve}:members").arg(score).arg(entry).to_owned()
+    };
+    for entry in ["", "hello", "zzzzzzzzzzzzzzzz 1 1"] {
+        let () = add(9_999_999_999_999, entry).query_async(&mut client).await.unwrap();
+    }
+    let random: Vec<u8> = (0..5_000).map(|_| fastrand::u8(..)).collect();
+    let foreign = [&[1][..], &[7; 24], &[19, 3], &[9; 18]].concat();
+    for entry in &listed {
+        let stream = format!("{{spansieve}}:to:{}", &entry[..16]);
+        for (field, batch) in [("b", &random[..]), ("b", &[]), ("x", &[1]), ("b", &[1; 25]), ("b", &foreign)] {
+            let mut add = redis::cmd("XADD");
+            let () = add.arg(&stream).arg("*").arg(field).arg(batch).query_async(&mut client).await.unwrap();
+        }
+    }
+    let lost = |daemon: &Daemon| metric(&scrape(daemon), "spansieve_fleet_lost_messages_total", &["malformed"]);
+    eventually("they are counted", || all.iter().all(|daemon| lost(daemon) >= 3.0)).await;
+    let failed = trace_id(false);
+    send(all[0], vec![span(failed, "0")]).await;
+    send(all[1], vec![error(failed, "1")]).await;
+    eventually("the trace is whole", || kept(&all).len() == 2).await;
+    assert_eq!(members(all[0], "same") + members(all[0], "other"), 2.0);
+    for daemon in daemons {
+        stop(daemon).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_is_needed_and_a_wrong_one_is_not_enough() {
+    let Some(engine) = Engine::start_with(&["--requirepass", "right"]) else { return };
+    let good = start(&config(&engine, ", password: right")).await;
+    eventually("the password is right", || is_up(&good)).await;
+    let bad = start(&config(&engine, ", password: wrong")).await;
+    let none = start(&config(&engine, "")).await;
+    let failed = trace_id(false);
+    for daemon in [&bad, &none] {
+        send(daemon, vec![error(failed, "failed")]).await;
+        eventually("it decides alone", || support::store(daemon).holds(&id(failed))).await;
+        assert!(!is_up(daemon));
+    }
+    assert_eq!(members(&good, "same"), 1.0);
+    for daemon in [good, bad, none] {
+        stop(daemon).await;
+    }
+}
+
+#[test]
+fn settings_that_cannot_be_meant_are_refused() {
+    for (fleet, expected) in [
+        ("url: localhost", "`localhost` is not the URL of a Valkey or Redis"),
+        ("url: 'http://localhost:6379'", "is not the URL of a Valkey or Redis"),
+        ("url: 'redis://'", "is not a valid URL of a server"),
+        ("url: 'redis://host:port'", "is not a valid URL of a server"),
+        ("url: 'redis://:secret@host:6379'", "the URL has a user or a password"),
+        ("url: 'redis://host:6379', iam: true", "an access token would be sent in plaintext"),
+        ("url: 'rediss://host:6379', iam: true, password: x", "a token is the password"),
+        ("name: 'a b'", "`a b` is not a valid name of a fleet"),
+        ("grace: 1m", "0s to 10s"),
+    ] {
+        let problems = config::load(&format!("fleet: {{{fleet}}}\n"), &|_| None).err();
+        let text = problems.map(|problems| problems.to_string()).unwrap_or_default();
+        assert!(text.contains(expected), "{fleet}: {text}");
+        assert!(!text.contains("secret"), "{text}");
+    }
+}

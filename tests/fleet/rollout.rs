@@ -1,0 +1,113 @@
+//! Members that leave and come.
+
+use std::net::SocketAddr;
+
+use parking_lot::Mutex;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::support::process::Program;
+
+/// Starts a load balancer in front of one instance at a time. Returns its address.
+async fn balancer(target: Arc<Mutex<SocketAddr>>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let target = *target.lock();
+            tokio::spawn(async move {
+                if let Ok(mut server) = TcpStream::connect(target).await {
+                    let _ = copy_bidirectional(&mut client, &mut server).await;
+                }
+            });
+        }
+    });
+    address
+}
+
+/// Each member is replaced in turn while spans come. It hands its undecided traces to the others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollout_of_all_members_splits_no_error_trace() {
+    let Some(engine) = Engine::start() else { return };
+    let target = Arc::new(Mutex::new(SocketAddr::from(([127, 0, 0, 1], 1))));
+    let handoff = format!(", handoff: {{endpoint: 'http://{}'}}", balancer(Arc::clone(&target)).await);
+    let text = config(&engine, &handoff).replace("decision_wait: 2s", "decision_wait: 40s");
+    let mut daemons = fleet(&vec![text.clone(); 3]).await;
+    let traces: Vec<u128> = (0..120).map(|_| trace_id(false)).collect();
+    let mut handed_over = 0.0;
+    for round in 0..3 {
+        let all: Vec<&Daemon> = daemons.iter().collect();
+        let spans = traces.iter().enumerate().map(|(i, &trace)| span(trace, &format!("{i}-{round}")));
+        scatter(&all, spans.collect()).await;
+        daemons.push(start(&text).await);
+        meet(&daemons.iter().collect::<Vec<_>>()).await;
+        *target.lock() = daemons[3].addresses()[0];
+        let text = stop(daemons.remove(0)).await;
+        handed_over += metric(&text, "spansieve_handed_over_spans_total", &[]);
+        assert_eq!(metric(&text, "spansieve_sampled_out_spans_total", &[]), 0.0);
+        meet(&daemons.iter().collect::<Vec<_>>()).await;
+    }
+    assert!(handed_over > 100.0, "{handed_over}");
+    let all: Vec<&Daemon> = daemons.iter().collect();
+    let failed = traces.iter().enumerate().map(|(i, &trace)| error(trace, &format!("{i}-failed")));
+    scatter(&all, failed.collect()).await;
+    eventually("all traces are whole", || kept(&all).len() == 4 * traces.len()).await;
+    for daemon in daemons {
+        stop(daemon).await;
+    }
+}
+
+/// A member is killed, as far as that can be done to a part of a process: it gives no sign of life any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_has_gone_takes_nothing_with_it_but_its_own_spans() {
+    let Some(engine) = Engine::start() else { return };
+    let text = config(&engine, "").replace("decision_wait: 2s", "decision_wait: 9s");
+    let mut daemons = fleet(&vec![text; 3]).await;
+    let traces: Vec<u128> = (0..60).map(|_| trace_id(false)).collect();
+    // What the policy `both` wants is at the two members that stay. A third of the traces have the other one as owner.
+    let spans = |value: &str| {
+        let spans = traces.iter().enumerate().map(|(i, &trace)| with(span(trace, &format!("{i}-{value}")), "k", value));
+        spans.collect::<Vec<_>>()
+    };
+    send(&daemons[0], spans("a")).await;
+    send(&daemons[1], spans("b")).await;
+    let gone = daemons.remove(2);
+    drop(gone);
+    let all: Vec<&Daemon> = daemons.iter().collect();
+    settled(&all).await;
+    assert_eq!(kept(&all).len(), 2 * traces.len(), "the summaries were sent to the new owners");
+    for daemon in daemons {
+        stop(daemon).await;
+    }
+}
+
+/// A process is paused and goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_stands_still_is_missed_and_comes_back() {
+    let Some(engine) = Engine::start() else { return };
+    let here = start(&config(&engine, "")).await;
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let text = config(&engine, "").replacen("127.0.0.1:0", &format!("127.0.0.1:{port}"), 1);
+    let there = Program::start(format!("http://127.0.0.1:{port}"), &text).await;
+    eventually("they meet", || members(&here, "same") == 2.0).await;
+    let signal = |name: &str| {
+        let id = there.id().to_string();
+        assert!(std::process::Command::new("kill").args([name, &id]).status().unwrap().success());
+    };
+    signal("-STOP");
+    eventually("it is missed", || members(&here, "same") == 1.0).await;
+    let failed = trace_id(false);
+    send(&here, vec![error(failed, "here")]).await;
+    eventually("the others go on", || support::store(&here).holds(&id(failed))).await;
+    signal("-CONT");
+    eventually("it is back", || members(&here, "same") == 2.0).await;
+    let mut client = Client::new(&there.uri);
+    client.export(request("shop", vec![span(failed, "there")])).await.unwrap();
+    there
+        .eventually("the late span follows the verdict", |text| {
+            metric(text, "spansieve_exported_spans_total", &[]) == 1.0
+        })
+        .await;
+    stop(here).await;
+}
