@@ -1,12 +1,14 @@
 //! Messages and owners.
 
+use std::sync::{Arc, LazyLock};
+
 use proptest::prelude::*;
 
 use super::message::{BatchError, FleetKeep, FleetVerdict, HEADER_BYTES, Header, Malformed, Message};
-use super::{MemberId, View};
+use super::{Member, MemberFacts, MemberId, MemberSettings, View};
 use crate::otlp::TraceId;
 use crate::otlp::scan::SpanFact;
-use crate::sampling::{ConfigMark, NameMark, Summary, Threshold};
+use crate::sampling::{ConfigMark, NameMark, Policies, Summary, Threshold};
 use crate::tail::tally::Trigger;
 
 fn fact() -> SpanFact {
@@ -174,5 +176,71 @@ fn a_member_id_has_one_form() {
     }
     for text in ["", "1", "+000000000000001", "000000000000000G", "00000000000000001"] {
         assert_eq!(MemberId::parse(text), None, "{text}");
+    }
+}
+
+const POLICIES: &str = "
+tail_sampling:
+  policies:
+    - {name: errors, type: error}
+    - {name: slow, type: latency, latency: {threshold_ms: 1000}}
+    - {name: rare, type: rare, rare: {key: [service, route], max_keys: 10}}
+    - {name: few, type: bytes_limiting, bytes_limiting: {bytes_per_second: 1000}}
+    - {name: ratio, type: probabilistic, probabilistic: {sampling_percentage: 10}}
+";
+
+static COMPILED: LazyLock<Arc<Policies>> = LazyLock::new(|| {
+    let settings = crate::testing::load(POLICIES).unwrap().tail_sampling;
+    Arc::new(Policies::compile_set(settings.policy_set(), None).unwrap())
+});
+
+const TRACES_MAX: usize = 4;
+
+/// Returns the member 1, which knows the member 2, and the member 3 with other policies.
+fn small_member() -> Member {
+    let settings = MemberSettings {
+        grace_ms: 500,
+        repeat_ms: 1_000,
+        rescue_ms: Some(5_000),
+        retain_ms: 10_000,
+        traces_max: TRACES_MAX,
+        proofs_max: TRACES_MAX,
+        kept_ids: 64,
+        dropped_ids: 64,
+    };
+    let mut member = Member::new(MemberId(1), ConfigMark(1), Arc::clone(&COMPILED), settings, 1);
+    let facts = |id, config| MemberFacts { id: MemberId(id), config: ConfigMark(config) };
+    member.set_members(vec![facts(1, 1), facts(2, 1), facts(3, 2)], 0);
+    member.set_up(true, 0);
+    member
+}
+
+proptest! {
+    /// The traces are few, so that messages are about the same ones.
+    #[test]
+    fn a_member_remembers_no_more_than_it_may_whatever_it_hears(
+        heard in prop::collection::vec((message(), 0u8..8, 2u64..5, 1u64..3), 0..60),
+    ) {
+        let mut member = small_member();
+        let mut now_ms = 0;
+        for (mut message, trace, sender, config) in heard {
+            if let Message::Summary { id, .. } | Message::Verdict { id, .. } | Message::Proof { id, .. } | Message::Ack { id } =
+                &mut message
+            {
+                *id = TraceId([trace; 16]);
+            }
+            if let Message::Summary { summary, .. } = &mut message {
+                summary.generation = COMPILED.generation();
+            }
+            now_ms += 400;
+            member.receive(MemberId(sender), ConfigMark(config), message, now_ms);
+            while member.tick(8, now_ms) {}
+            prop_assert!(member.owned_traces() <= TRACES_MAX && member.unconfirmed_proofs() <= TRACES_MAX);
+        }
+        // Longer than any wait that a summary may say; then the rescue windows of what is dropped.
+        for later_ms in [200_000_000, 200_010_000] {
+            while member.tick(8, now_ms + later_ms) {}
+        }
+        prop_assert_eq!(member.owned_traces(), 0, "nothing waits for ever");
     }
 }
