@@ -39,6 +39,18 @@ variable "config_text" {
   default     = null
 }
 
+variable "instances" {
+  description = "The number of instances. More than one need fleet.url in the configuration: docs/fleet.md."
+  type        = number
+  default     = 1
+}
+
+variable "subnetwork" {
+  description = "The subnetwork from which the instances reach the Valkey or Redis of fleet.url (Direct VPC egress); empty: none."
+  type        = string
+  default     = ""
+}
+
 variable "gmp_sidecar_image" {
   description = "The image of the Managed Service for Prometheus sidecar; empty: no sidecar."
   type        = string
@@ -104,10 +116,10 @@ resource "google_cloud_run_v2_service" "spansieve" {
   # It holds nothing that outlives it, so `terraform destroy` may remove it.
   deletion_protection = false
 
-  # Exactly one instance: all spans of a trace must meet in one place.
+  # One instance, unless several decide as one: the spans of a trace come to any of them.
   scaling {
     scaling_mode          = "MANUAL"
-    manual_instance_count = 1
+    manual_instance_count = var.instances
   }
 
   template {
@@ -116,6 +128,16 @@ resource "google_cloud_run_v2_service" "spansieve" {
     # The most that Cloud Run allows: Spansieve itself refuses by memory, and tells senders when to come back.
     max_instance_request_concurrency = 1000
     timeout                          = "60s"
+
+    dynamic "vpc_access" {
+      for_each = var.subnetwork == "" ? [] : [var.subnetwork]
+      content {
+        egress = "PRIVATE_RANGES_ONLY"
+        network_interfaces {
+          subnetwork = vpc_access.value
+        }
+      }
+    }
 
     containers {
       name  = "spansieve"
