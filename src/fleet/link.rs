@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::engine::{Connection, Engine, EngineError, Entry};
+use crate::export::sink::cut;
 use spansieve_core::fleet::{MemberFacts, MemberId};
 use spansieve_core::sampling::ConfigMark;
 
@@ -218,8 +219,13 @@ impl Sender {
 async fn read(engine: Engine, shared: Arc<Shared>, news: mpsc::Sender<News>) {
     let mut pause = PAUSE_MIN;
     loop {
-        // The other task tells of errors.
-        let _ = read_session(&engine, &shared, &news, &mut pause).await;
+        let ended = read_session(&engine, &shared, &news, &mut pause).await;
+        // The first error of a row. The other task may work, if only reading is not allowed.
+        if let Err(error) = ended
+            && pause == PAUSE_MIN
+        {
+            tracing::warn!(error = cut(&error.to_string()), "The stream of this member of the fleet cannot be read.");
+        }
         if news.is_closed() {
             return;
         }
