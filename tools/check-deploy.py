@@ -83,6 +83,20 @@ def normal(text):
     return re.sub(r"(my-project/[a-z-]+/[a-z-]+):[0-9a-f]{12}\b", r"\1:COMMIT", text)
 
 
+def without_repetition(text):
+    """Leaves the commands of the first alert, for all of them: a new alert is no change of a script."""
+    kept, seen = [], set()
+    for entry in re.split(r"^(?=\$ |# )", text, flags=re.M):
+        kind = re.search(r"alpha monitoring policies (list|create)", entry)
+        if entry.startswith("# "):
+            seen.clear()
+        if kind is None or kind[1] not in seen:
+            kept.append(entry)
+        if kind:
+            seen.add(kind[1])
+    return "".join(kept)
+
+
 def run(command, folder, **more):
     environment = {"PATH": f"{STAND_INS}:{os.environ['PATH']}", "HOME": str(folder), "STAND_IN": str(folder), **SETTINGS, **more}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
@@ -182,7 +196,7 @@ def main():
     transcripts |= {name.replace(".md", ".txt"): document(name, headings) for name, headings in DOCUMENTS.items()}
     TRANSCRIPTS.mkdir(exist_ok=True)
     for name, text in transcripts.items():
-        transcripts[name] = text = normal(text)
+        transcripts[name] = text = without_repetition(normal(text))
         check_roles(name, text)
         path = TRANSCRIPTS / name
         if write:
