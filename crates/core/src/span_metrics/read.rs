@@ -10,9 +10,8 @@ use smallvec::SmallVec;
 use super::label::{self, VALUE_BYTES_MAX, label_name};
 use super::names::write_normalized;
 use super::settings::{SpanMetricsSettings, SpanNames};
-use crate::otlp::fields::span;
 use crate::otlp::view::{self, AnyValue, Attributes, StatusCode};
-use crate::otlp::wire::{Reader, WireValue};
+use crate::otlp::wire::{Reader, WireError};
 
 const HTTP_ROUTE: &str = "http.route";
 /// The method in the present and in the earlier semantic conventions.
@@ -28,8 +27,33 @@ const NAME_BYTES_MAX: usize = 4 * VALUE_BYTES_MAX;
 /// The service of a span whose resource has no `service.name`, as the specification of OpenTelemetry names it.
 pub(super) const UNKNOWN_SERVICE: &[u8] = b"unknown_service";
 
-/// The key of a value of an attribute that a sender wrote before its key; `0x0a` is the key of the field `key`.
+/// The first byte of an attribute whose key is written before its value: the key of the field `key`.
 const KEY_FIRST: u8 = 0x0a;
+
+/// The keys of the fields of a span.
+pub(super) mod keys {
+    use crate::otlp::fields::span;
+    use crate::otlp::wire::{WireType, key};
+
+    pub(in crate::span_metrics) const TRACE_ID: u32 = key(span::TRACE_ID, WireType::Len);
+    pub(in crate::span_metrics) const SPAN_ID: u32 = key(span::SPAN_ID, WireType::Len);
+    pub(in crate::span_metrics) const PARENT_SPAN_ID: u32 = key(span::PARENT_SPAN_ID, WireType::Len);
+    pub(in crate::span_metrics) const NAME: u32 = key(span::NAME, WireType::Len);
+    pub(in crate::span_metrics) const KIND: u32 = key(span::KIND, WireType::Varint);
+    pub(in crate::span_metrics) const START_TIME_UNIX_NANO: u32 = key(span::START_TIME_UNIX_NANO, WireType::Fixed64);
+    pub(in crate::span_metrics) const END_TIME_UNIX_NANO: u32 = key(span::END_TIME_UNIX_NANO, WireType::Fixed64);
+    pub(in crate::span_metrics) const ATTRIBUTES: u32 = key(span::ATTRIBUTES, WireType::Len);
+    pub(in crate::span_metrics) const STATUS: u32 = key(span::STATUS, WireType::Len);
+}
+
+/// Returns false if the key of an attribute has a length that has no bit in `lengths`, modulo 64.
+#[inline]
+pub(super) fn may_have_key(attribute: &[u8], lengths: u64) -> bool {
+    match attribute {
+        [KEY_FIRST, len, ..] => lengths >> (len % 64) & 1 == 1,
+        _ => true,
+    }
+}
 
 /// Values of the wanted attributes, in the order of [`KeyReader::wanted`].
 type Values<'a> = SmallVec<[AnyValue<'a>; 12]>;
@@ -113,32 +137,40 @@ impl KeyReader {
         let mut part = SpanPart::default();
         part.attributes.resize(self.wanted.len(), AnyValue::Empty);
         let mut reader = Reader::new(message);
-        while let Ok(Some(field)) = reader.field() {
-            match field {
-                (span::TRACE_ID, WireValue::Len(v)) => part.trace_id = v,
-                (span::SPAN_ID, WireValue::Len(v)) => part.span_id = v,
-                (span::NAME, WireValue::Len(v)) => part.name = v,
-                (span::KIND, WireValue::Varint(v)) => part.kind = v as i32,
-                (span::START_TIME_UNIX_NANO, WireValue::Fixed64(v)) => part.start_unix_nano = v,
-                (span::END_TIME_UNIX_NANO, WireValue::Fixed64(v)) => part.end_unix_nano = v,
-                (span::ATTRIBUTES, WireValue::Len(v)) if self.may_want(v) => {
-                    let (key, value) = view::key_value(v);
+        while let Ok(Some(key)) = reader.key()
+            && self.field(key, &mut reader, &mut part).is_ok()
+        {}
+        part
+    }
+
+    /// Reads the value of a field. A value whose type is known from its key is not returned through memory, and an
+    /// attribute that is not wanted is skipped at once: most are.
+    #[inline]
+    fn field<'a>(&self, key: u32, reader: &mut Reader<'a>, part: &mut SpanPart<'a>) -> Result<(), WireError> {
+        match key {
+            keys::ATTRIBUTES => {
+                let attribute = reader.len_delimited()?;
+                if self.may_want(attribute) {
+                    let (key, value) = view::key_value(attribute);
                     self.take(&mut part.attributes, key, value);
                 }
-                (span::STATUS, WireValue::Len(v)) => (part.status, _) = view::status(v),
-                _ => {}
             }
+            keys::TRACE_ID => part.trace_id = reader.len_delimited()?,
+            keys::SPAN_ID => part.span_id = reader.len_delimited()?,
+            keys::NAME => part.name = reader.len_delimited()?,
+            keys::KIND => part.kind = reader.varint()? as i32,
+            keys::START_TIME_UNIX_NANO => part.start_unix_nano = reader.fixed64()?,
+            keys::END_TIME_UNIX_NANO => part.end_unix_nano = reader.fixed64()?,
+            keys::STATUS => (part.status, _) = view::status(reader.len_delimited()?),
+            _ => _ = reader.value(key)?,
         }
-        part
+        Ok(())
     }
 
     /// Returns false if the key of an attribute has a length that no wanted key has.
     #[inline]
     fn may_want(&self, attribute: &[u8]) -> bool {
-        match attribute {
-            [KEY_FIRST, len, ..] => self.lengths >> (len % 64) & 1 == 1,
-            _ => true,
-        }
+        may_have_key(attribute, self.lengths)
     }
 
     /// Takes a value if its key is wanted. If a sender repeats an attribute, the first one with a value counts.

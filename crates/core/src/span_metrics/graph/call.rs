@@ -1,9 +1,9 @@
 //! Reads what a span says about a call between services.
 
-use super::super::{duration_nanos, label, read};
-use crate::otlp::fields::span;
+use super::super::read::{self, keys, may_have_key};
+use super::super::{duration_nanos, label};
 use crate::otlp::view::{self, AnyValue, StatusCode};
-use crate::otlp::wire::{Reader, WireValue};
+use crate::otlp::wire::{Reader, WireError};
 
 const SERVER: i32 = 2;
 const CLIENT: i32 = 3;
@@ -15,6 +15,21 @@ const DATABASE: [&[u8]; 4] = [b"db.namespace", b"db.name", b"db.system.name", b"
 
 /// Attributes of a client that name a peer, in the order in which they are asked.
 const PEER: [&[u8]; 3] = [b"peer.service", b"service.peer.name", b"server.address"];
+
+/// Bit `n` is set if one of these keys has `n` bytes.
+const KEY_LENGTHS: u64 = {
+    let (mut lengths, mut at) = (0, 0);
+    while at < DATABASE.len() {
+        lengths |= 1 << DATABASE[at].len();
+        at += 1;
+    }
+    at = 0;
+    while at < PEER.len() {
+        lengths |= 1 << PEER[at].len();
+        at += 1;
+    }
+    lengths
+};
 
 /// The ids of a trace and of the client's span.
 pub(super) type CallId = ([u8; 16], [u8; 8]);
@@ -77,20 +92,31 @@ impl<'a> GraphSpan<'a> {
     fn read(message: &'a [u8]) -> Self {
         let mut found = GraphSpan::default();
         let mut reader = Reader::new(message);
-        while let Ok(Some(field)) = reader.field() {
-            match field {
-                (span::TRACE_ID, WireValue::Len(v)) => found.trace_id = v,
-                (span::SPAN_ID, WireValue::Len(v)) => found.span_id = v,
-                (span::PARENT_SPAN_ID, WireValue::Len(v)) => found.parent_span_id = v,
-                (span::KIND, WireValue::Varint(v)) => found.kind = v as i32,
-                (span::START_TIME_UNIX_NANO, WireValue::Fixed64(v)) => found.start_unix_nano = v,
-                (span::END_TIME_UNIX_NANO, WireValue::Fixed64(v)) => found.end_unix_nano = v,
-                (span::STATUS, WireValue::Len(v)) => found.failed = view::status(v).0 == StatusCode::Error,
-                (span::ATTRIBUTES, WireValue::Len(v)) => found.attribute(view::key_value(v)),
-                _ => {}
-            }
-        }
+        while let Ok(Some(key)) = reader.key()
+            && found.field(key, &mut reader).is_ok()
+        {}
         found
+    }
+
+    #[inline]
+    fn field(&mut self, key: u32, reader: &mut Reader<'a>) -> Result<(), WireError> {
+        match key {
+            keys::ATTRIBUTES => {
+                let attribute = reader.len_delimited()?;
+                if may_have_key(attribute, KEY_LENGTHS) {
+                    self.attribute(view::key_value(attribute));
+                }
+            }
+            keys::TRACE_ID => self.trace_id = reader.len_delimited()?,
+            keys::SPAN_ID => self.span_id = reader.len_delimited()?,
+            keys::PARENT_SPAN_ID => self.parent_span_id = reader.len_delimited()?,
+            keys::KIND => self.kind = reader.varint()? as i32,
+            keys::START_TIME_UNIX_NANO => self.start_unix_nano = reader.fixed64()?,
+            keys::END_TIME_UNIX_NANO => self.end_unix_nano = reader.fixed64()?,
+            keys::STATUS => self.failed = view::status(reader.len_delimited()?).0 == StatusCode::Error,
+            _ => _ = reader.value(key)?,
+        }
+        Ok(())
     }
 
     fn attribute(&mut self, (key, value): (&'a [u8], AnyValue<'a>)) {
