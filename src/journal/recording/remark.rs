@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-/// The most bytes of the body of a remark. The daemon writes a few hundred keys of at most [`KEY_BYTES_MAX`] bytes.
+/// The most bytes of the body of a remark. The daemon writes a few hundred keys of at most `KEY_BYTES_MAX` bytes.
 pub const REMARK_BYTES_MAX: u32 = 1 << 20;
 
 /// The most keys of attributes that [`Remarks`] remembers.
