@@ -387,13 +387,7 @@ impl Daemon {
         self.sweeper.abort();
         // Once the sweeper has ended, only `drain` feeds the exporter.
         let _ = self.sweeper.await;
-        if let Some(fleet) = &self.fleet {
-            fleet.leave(self.peer.is_some()).await;
-        }
-        if let Some(peer) = &self.peer {
-            let now = Instant::now();
-            handoff::hand_over(&self.pipeline, peer, now + deadline.saturating_duration_since(now) / 2).await;
-        }
+        handoff::leave(&self.pipeline, self.peer.as_ref(), self.fleet.as_mut(), deadline).await;
         sweeper::drain(&self.pipeline).await;
         let unwritten = if self.journal.is_some() { Unwritten::InJournal } else { Unwritten::Lost };
         self.pipeline.decisions.close();

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 use libfuzzer_sys::fuzz_target;
 use spansieve::config;
 use spansieve_core::fleet::message::Header;
-use spansieve_core::fleet::{Member, MemberFacts, MemberId, MemberSettings};
+use spansieve_core::fleet::{Member, MemberFacts, MemberId, MemberSettings, MemberWaits};
 use spansieve_core::sampling::{ConfigMark, Policies};
 
 const POLICIES: &str = "
@@ -62,9 +62,9 @@ fn member() -> Member {
     let settings = MemberSettings {
         grace_ms: 500,
         repeat_ms: 1_000,
-        rescue_ms: Some(5_000),
-        retain_ms: 10_000,
+        waits: MemberWaits { rescue_ms: Some(5_000), retain_ms: 10_000, trace_wait_ms_max: 13_000 },
         traces_max: TRACES_MAX,
+        trace_bytes_max: TRACES_MAX * 640,
         proofs_max: TRACES_MAX,
         kept_ids: 64,
         dropped_ids: 64,

@@ -5,8 +5,11 @@
 //! - No request waits for the fleet: the table's reports go to a bounded buffer, and all else happens in one task.
 //! - What the fleet remembers is charged to the memory budget, and has bounds.
 
+mod batches;
 mod worker;
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -21,14 +24,14 @@ use super::StartError;
 use super::pipeline::Pipeline;
 use crate::budget::{Budget, Share};
 use crate::config::Settings;
-use crate::fleet::engine::Engine;
-use crate::fleet::link::{BATCH_BYTES_MAX, BATCHES_MAX, Link};
+use crate::fleet::engine::{BATCH_BYTES_MAX, Engine};
+use crate::fleet::link::{BATCHES_MAX, Link};
 use crate::google::credentials::Credentials;
 use crate::sampling::{ConfigMark, Policies, PolicySet};
 use crate::tail::fleet::{FleetReports, FleetTimes, TableFleet};
 use crate::tail::settings::TailSampling;
 use crate::telemetry::Health;
-use spansieve_core::fleet::{Member, MemberId, MemberSettings};
+use spansieve_core::fleet::{Member, MemberId, MemberSettings, MemberWaits};
 
 /// The times of the trace table; docs/fleet.md.
 const TIMES: FleetTimes = FleetTimes { quiet_ms: 250, repeat_ms: 1_000, verdict_wait_ms: 3_000 };
@@ -46,13 +49,29 @@ const REPORTS_MAX: usize = 100_000;
 const LINK_BYTES_MAX: usize = 2 * BATCHES_MAX * BATCH_BYTES_MAX;
 /// Commands are few, and each is awaited.
 const COMMANDS_MAX: usize = 4;
-/// The longest wait for the end of the membership.
+/// The longest wait for the end of the membership, and for the pause before it.
 const LEAVE_TIME: Duration = Duration::from_secs(1);
 
 /// Returns the mark of the policies in force.
 pub(super) fn mark(settings: &Settings, tail_sampling: &TailSampling) -> ConfigMark {
     let counted = settings.counted();
     ConfigMark::of(&PolicySet { counted: counted.as_ref(), ..tail_sampling.policy_set() })
+}
+
+/// Returns the waits of a member with these settings.
+pub(super) fn waits(tail_sampling: &TailSampling) -> MemberWaits {
+    let millis = |duration: Duration| duration.as_millis() as u64;
+    let (wait_ms, window_ms) = (millis(tail_sampling.decision_wait), millis(tail_sampling.rescue.window));
+    MemberWaits {
+        rescue_ms: (window_ms > 0).then_some(window_ms),
+        retain_ms: wait_ms + window_ms + RETAIN_MS,
+        trace_wait_ms_max: wait_ms + TIMES.verdict_wait_ms,
+    }
+}
+
+/// Returns a random number that differs between processes that were started from one image at one moment.
+fn random_number() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 /// The parts of a fleet that exist before its task runs.
@@ -73,21 +92,19 @@ impl FleetParts {
         if !settings.fleet.has_engine() {
             return None;
         }
-        let millis = |duration: Duration| duration.as_millis() as u64;
-        let window_ms = millis(tail_sampling.rescue.window);
         let traces_max = (budget.limit_bytes() / TRACES_PART / TRACE_BYTES).max(1_000);
         let member = MemberSettings {
-            grace_ms: millis(settings.fleet.grace),
+            grace_ms: settings.fleet.grace.as_millis() as u64,
             repeat_ms: REPEAT_MS,
-            rescue_ms: (window_ms > 0).then_some(window_ms),
-            retain_ms: millis(tail_sampling.decision_wait) + window_ms + RETAIN_MS,
+            waits: waits(tail_sampling),
             traces_max,
+            trace_bytes_max: traces_max * TRACE_BYTES,
             proofs_max: traces_max / 4,
             kept_ids: tail_sampling.decision_cache.sampled_cache_size / 2,
             dropped_ids: tail_sampling.decision_cache.non_sampled_cache_size / 4,
         };
         let mark = mark(settings, tail_sampling);
-        let member = Member::new(MemberId(fastrand::u64(..)), mark, policies, member, fastrand::u64(..));
+        let member = Member::new(MemberId(random_number()), mark, policies, member, random_number());
         let share = budget.force(member.heap_bytes() + LINK_BYTES_MAX);
         Some(FleetParts { table: Arc::new(TableFleet::new(TIMES)), member, share })
     }
@@ -114,7 +131,7 @@ impl FleetParts {
         );
         let link = Link::start(engine, self.member.own(), self.member.config());
         let worker = Worker::new(self, Arc::clone(&port), link, pipeline, health);
-        Ok(Fleet { port, worker: tokio::spawn(worker.run(commands)) })
+        Ok(Fleet { port, worker: tokio::spawn(worker.run(commands)), has_left: false })
     }
 }
 
@@ -123,6 +140,10 @@ impl FleetParts {
 pub(super) enum Command {
     /// Other policies are in force.
     Replace(ConfigMark, Arc<Policies>),
+    /// Other waits are in force.
+    SetWaits(MemberWaits),
+    /// Traces are handed over from now on, and no verdict is to be followed until the member leaves.
+    Pause(oneshot::Sender<()>),
     /// The process stops. If the flag is set, another instance takes the undecided traces.
     Leave(bool, oneshot::Sender<()>),
 }
@@ -180,6 +201,12 @@ impl FleetPort {
         let _ = self.commands.send(Command::Replace(mark, policies)).await;
     }
 
+    /// Tells the member that other waits are in force.
+    pub(super) async fn set_waits(&self, waits: MemberWaits) {
+        // An error means that the member has left.
+        let _ = self.commands.send(Command::SetWaits(waits)).await;
+    }
+
     fn close(&self) {
         self.is_closed.store(true, Ordering::Relaxed);
     }
@@ -190,19 +217,35 @@ impl FleetPort {
 pub(super) struct Fleet {
     port: Arc<FleetPort>,
     worker: JoinHandle<()>,
+    has_left: bool,
 }
 
 impl Fleet {
-    /// Leaves the fleet: tells the others what is known, and that this member goes.
-    pub(super) async fn leave(&self, hands_over: bool) {
+    /// Tells the others what is known. Verdicts have no effect from now on, until the member leaves: a trace that is handed
+    /// over is decided where it goes.
+    pub(super) async fn pause(&self) {
         let (done, is_done) = oneshot::channel();
-        let leaving = async {
-            if self.port.commands.send(Command::Leave(hands_over, done)).await.is_ok() {
+        self.command(Command::Pause(done), is_done).await;
+    }
+
+    /// Leaves the fleet: tells the others that this member goes, and if another instance takes its undecided traces. Does
+    /// nothing if it has left.
+    pub(super) async fn leave(&mut self, hands_over: bool) {
+        if std::mem::replace(&mut self.has_left, true) {
+            return;
+        }
+        let (done, is_done) = oneshot::channel();
+        self.command(Command::Leave(hands_over, done), is_done).await;
+        self.worker.abort();
+    }
+
+    async fn command(&self, command: Command, is_done: oneshot::Receiver<()>) {
+        let obeyed = async {
+            if self.port.commands.send(command).await.is_ok() {
                 let _ = is_done.await;
             }
         };
-        let _ = timeout(LEAVE_TIME, leaving).await;
-        self.worker.abort();
+        let _ = timeout(LEAVE_TIME, obeyed).await;
     }
 }
 
@@ -211,3 +254,6 @@ impl Drop for Fleet {
         self.worker.abort();
     }
 }
+
+#[cfg(test)]
+mod tests;

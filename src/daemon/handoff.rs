@@ -15,6 +15,7 @@ use http::HeaderMap;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::fleet::Fleet;
 use super::pipeline::Pipeline;
 use crate::export::sink::cut;
 use crate::fleet::peer::{Peer, PeerError};
@@ -37,14 +38,35 @@ struct Call {
     result: Result<(), PeerError>,
 }
 
-/// Hands pending traces over until `deadline`, the oldest of each shard first. Begins no call after the first failure.
-pub(super) async fn hand_over(pipeline: &Pipeline, peer: &Arc<Peer>, deadline: Instant) {
+/// Hands undecided traces over to `peer`, for at most half of the time until `deadline`. Leaves `fleet`.
+pub(super) async fn leave(
+    pipeline: &Pipeline,
+    peer: Option<&Arc<Peer>>,
+    mut fleet: Option<&mut Fleet>,
+    deadline: Instant,
+) {
+    if let Some(peer) = peer {
+        if let Some(fleet) = &fleet {
+            fleet.pause().await;
+        }
+        let now = Instant::now();
+        let deadline = now + deadline.saturating_duration_since(now) / 2;
+        hand_over(pipeline, peer, fleet.as_deref_mut(), deadline).await;
+    }
+    if let Some(fleet) = fleet {
+        fleet.leave(false).await;
+    }
+}
+
+/// Hands pending traces over until `deadline`, the oldest of each shard first. Begins no call after the first failure. Once
+/// the first traces have been taken, leaves `fleet`, which has been paused: from then on the other instance reports them.
+async fn hand_over(pipeline: &Pipeline, peer: &Arc<Peer>, fleet: Option<&mut Fleet>, deadline: Instant) {
     if pipeline.table.held().pending_spans == 0 {
         return;
     }
     let outcome = timeout_at(deadline, peer.sign_in()).await;
     let (spans, error) = match outcome.unwrap_or_else(|_| Err(PeerError::NoIdToken("no answer in time".to_owned()))) {
-        Ok(headers) => send_all(pipeline, peer, &headers, deadline).await,
+        Ok(headers) => send_all(pipeline, peer, fleet, &headers, deadline).await,
         Err(error) => (0, Some(error)),
     };
     let left_spans = pipeline.table.held().pending_spans;
@@ -77,6 +99,7 @@ pub(super) async fn hand_over(pipeline: &Pipeline, peer: &Arc<Peer>, deadline: I
 async fn send_all(
     pipeline: &Pipeline,
     peer: &Arc<Peer>,
+    mut fleet: Option<&mut Fleet>,
     headers: &HeaderMap,
     deadline: Instant,
 ) -> (u64, Option<PeerError>) {
@@ -100,6 +123,9 @@ async fn send_all(
             Some(Ok(Call { traces, result: Ok(()) })) => {
                 calls_max = CALLS_MAX;
                 spans += release(pipeline, &traces);
+                if let Some(fleet) = fleet.take() {
+                    fleet.leave(true).await;
+                }
             }
             Some(Ok(Call { result: Err(error), .. })) => {
                 is_over.store(true, Ordering::Relaxed);

@@ -161,6 +161,9 @@ impl Reloader {
                 fleet.replace(fleet::mark(&in_force.settings, &tail_sampling), policies).await;
             }
         }
+        if let Some(fleet) = &self.pipeline.fleet {
+            fleet.set_waits(fleet::waits(&tail_sampling)).await;
+        }
         in_force.tail_sampling = tail_sampling;
         Ok(())
     }

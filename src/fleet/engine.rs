@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
-use redis::streams::StreamReadReply;
 use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError};
-use redis::{ServerErrorKind, TlsCertificates};
+use redis::{RedisResult, ServerErrorKind, TlsCertificates, Value};
 use thiserror::Error;
 use tonic::Status;
 
 use super::settings::Fleet;
 use crate::google::credentials::Credentials;
-use spansieve_core::fleet::{MemberFacts, MemberId};
+use spansieve_core::fleet::{MEMBERS_MAX, MemberFacts, MemberId};
 use spansieve_core::sampling::ConfigMark;
 
 /// The time after which a member that has not renewed its entry is not listed any more.
@@ -24,8 +23,14 @@ const STREAM_TTL: Duration = Duration::from_secs(60);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest wait for the next batches. The answer takes so long if there are none.
 const READ_BLOCK: Duration = Duration::from_secs(1);
-/// The most batches that one read takes.
-const READ_BATCHES_MAX: usize = 16;
+/// The most batches that one read takes. They are few, because other programs may have written large ones.
+const READ_BATCHES_MAX: usize = 4;
+/// The most bytes of a batch that a member sends; the last message may exceed it.
+pub const BATCH_BYTES_MAX: usize = 64 << 10;
+/// The most bytes of a batch that is read.
+const RECEIVED_BYTES_MAX: usize = BATCH_BYTES_MAX + 512;
+/// The field of a batch in its stream.
+const BATCH_FIELD: &str = "b";
 /// The least number of batches that a stream holds while its member does not read: about 30 s of three members.
 const STREAM_BATCHES_MIN: usize = 1_000;
 /// The batches for each member, ten in a second for half a minute.
@@ -33,8 +38,8 @@ const STREAM_BATCHES_PER_MEMBER: usize = 300;
 /// The oldest version that has all commands in use.
 const VERSION_MIN: (u64, u64) = (6, 2);
 
-/// Renews the entry of a member, removes expired ones, deletes what the member has read, and returns all entries. One
-/// step, so that the time is that of the engine.
+/// Renews the entry of a member, removes expired ones, deletes what the member has read, and returns the entries, up to a
+/// number that no fleet has. One step, so that the time is that of the engine.
 const BEAT: &str = "
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -44,7 +49,7 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. now)
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
 if ARGV[4] ~= '' then redis.call('XTRIM', KEYS[2], 'MINID', ARGV[4]) end
 redis.call('PEXPIRE', KEYS[2], ARGV[5])
-return redis.call('ZRANGE', KEYS[1], 0, -1)
+return redis.call('ZRANGE', KEYS[1], 0, 1023)
 ";
 
 /// The reason why the engine cannot be used at present.
@@ -69,7 +74,7 @@ fn explained(error: &RedisError) -> String {
     let advice = match error.kind() {
         ErrorKind::AuthenticationFailed => "; check fleet.username and fleet.password",
         ErrorKind::Server(ServerErrorKind::NoPerm) => {
-            "; the user needs the commands AUTH, INFO, EVAL, TIME, ZADD, ZREM, ZRANGE, ZREMRANGEBYSCORE, PEXPIRE, XADD, XREAD and XTRIM on the keys of fleet.name"
+            "; the user needs the commands AUTH, INFO, EVAL, TIME, ZADD, ZREM, ZRANGE, ZREMRANGEBYSCORE, PEXPIRE, XADD, XREAD, XTRIM and DEL on the keys of fleet.name"
         }
         ErrorKind::Server(ServerErrorKind::Moved) => {
             "; fleet.url leads to another part of a cluster: write the address of the part that has the keys of fleet.name"
@@ -104,6 +109,15 @@ pub struct Received {
     pub place: String,
     /// The batch.
     pub batch: Bytes,
+}
+
+/// Batches that the server did not append.
+#[derive(Debug)]
+pub struct Refused {
+    /// The number of them.
+    pub batches: usize,
+    /// The reason for the first one.
+    pub reason: EngineError,
 }
 
 /// What a member says of itself in the list.
@@ -239,7 +253,7 @@ impl Connection<'_> {
         read: &str,
     ) -> Result<Vec<MemberFacts>, EngineError> {
         let before = before.filter(|before| *before != entry).map_or("", |before| before.0.as_str());
-        let listed: Vec<String> = redis::cmd("EVAL")
+        let reply: Value = redis::cmd("EVAL")
             .arg(BEAT)
             .arg(2)
             .arg(self.engine.members_key())
@@ -251,25 +265,32 @@ impl Connection<'_> {
             .arg(STREAM_TTL.as_millis() as u64)
             .query_async(&mut self.redis)
             .await?;
-        Ok(listed.iter().filter_map(|text| Entry::read(text)).collect())
+        Ok(listed(reply))
     }
 
-    /// Appends batches to the streams of their receivers, of which there are `members`.
+    /// Appends batches to the streams of their receivers, of which there are `members`. Returns those that the server
+    /// refused: the others are not to suffer from it.
     ///
     /// # Errors
     /// See [`EngineError`]. Some of them may have been appended.
-    pub async fn send(&mut self, batches: &[(MemberId, Bytes)], members: usize) -> Result<(), EngineError> {
-        let batches_max = STREAM_BATCHES_MIN.max(members * STREAM_BATCHES_PER_MEMBER);
+    pub async fn send(
+        &mut self,
+        batches: &[(MemberId, Bytes)],
+        members: usize,
+    ) -> Result<Option<Refused>, EngineError> {
+        let batches_max = STREAM_BATCHES_MIN.max(members.min(MEMBERS_MAX) * STREAM_BATCHES_PER_MEMBER);
         let mut pipe = redis::pipe();
+        pipe.ignore_errors();
         for (to, batch) in batches {
             let key = self.engine.stream_key(*to);
-            pipe.cmd("XADD").arg(&key).arg("MAXLEN").arg("~").arg(batches_max).arg("*").arg("b").arg(&batch[..]);
-            pipe.ignore();
+            let add = pipe.cmd("XADD").arg(&key).arg("MAXLEN").arg("~").arg(batches_max);
+            add.arg("*").arg(BATCH_FIELD).arg(&batch[..]);
             // A stream that nobody reads must not stay for ever.
             pipe.cmd("PEXPIRE").arg(&key).arg(STREAM_TTL.as_millis() as u64).ignore();
         }
-        let () = pipe.query_async(&mut self.redis).await?;
-        Ok(())
+        let appended: Vec<RedisResult<Value>> = pipe.query_async(&mut self.redis).await?;
+        let mut errors = appended.into_iter().filter_map(Result::err);
+        Ok(errors.next().map(|reason| Refused { batches: 1 + errors.count(), reason: reason.into() }))
     }
 
     /// Returns the next batches after `place` in the stream of the member `own`; none if none comes for a while.
@@ -277,7 +298,7 @@ impl Connection<'_> {
     /// # Errors
     /// See [`EngineError`].
     pub async fn read(&mut self, own: MemberId, place: &str) -> Result<Vec<Received>, EngineError> {
-        let reply: Option<StreamReadReply> = redis::cmd("XREAD")
+        let reply: Value = redis::cmd("XREAD")
             .arg("COUNT")
             .arg(READ_BATCHES_MAX)
             .arg("BLOCK")
@@ -287,14 +308,7 @@ impl Connection<'_> {
             .arg(place)
             .query_async(&mut self.redis)
             .await?;
-        let entries = reply.into_iter().flat_map(|reply| reply.keys).flat_map(|key| key.ids);
-        Ok(entries
-            .map(|entry| {
-                // An entry that another program has written has no such field.
-                let batch: Option<Vec<u8>> = entry.get("b");
-                Received { place: entry.id, batch: batch.unwrap_or_default().into() }
-            })
-            .collect())
+        Ok(received(reply))
     }
 
     /// Removes the entry and the stream of the member `own`, which leaves.
@@ -307,6 +321,51 @@ impl Connection<'_> {
         pipe.cmd("DEL").arg(self.engine.stream_key(own)).ignore();
         let () = pipe.query_async(&mut self.redis).await?;
         Ok(())
+    }
+}
+
+// Replies are read as bytes: other programs may have written to the keys, and one value that is not text must not hide the
+// others.
+
+/// Returns the members of a list, without entries that are not valid.
+fn listed(reply: Value) -> Vec<MemberFacts> {
+    let entries = items(reply).into_iter().map(bytes);
+    entries.filter_map(|entry| Entry::read(std::str::from_utf8(&entry).ok()?)).collect()
+}
+
+/// Returns the entries of a stream: the reply is nil, or has one stream with its key and its entries. An entry has its place,
+/// and fields with their values.
+fn received(reply: Value) -> Vec<Received> {
+    let entries = items(reply).into_iter().filter_map(|stream| items(stream).into_iter().nth(1)).flat_map(items);
+    let received = entries.filter_map(|entry| {
+        let mut entry = items(entry).into_iter();
+        // The server makes the place, so it is text.
+        let place = String::from_utf8(bytes(entry.next()?)).ok()?;
+        Some(Received { place, batch: batch(entry.next().map(items).unwrap_or_default()) })
+    });
+    received.collect()
+}
+
+/// Returns the batch of an entry; an empty one, which is not valid, if there is none, or one that no member sends.
+fn batch(fields: Vec<Value>) -> Bytes {
+    let mut fields = fields.into_iter().map(bytes);
+    while let (Some(field), Some(value)) = (fields.next(), fields.next()) {
+        if field == BATCH_FIELD.as_bytes() {
+            return if value.len() <= RECEIVED_BYTES_MAX { value.into() } else { Bytes::new() };
+        }
+    }
+    Bytes::new()
+}
+
+fn items(value: Value) -> Vec<Value> {
+    if let Value::Array(items) = value { items } else { Vec::new() }
+}
+
+fn bytes(value: Value) -> Vec<u8> {
+    match value {
+        Value::BulkString(bytes) => bytes,
+        Value::SimpleString(text) => text.into_bytes(),
+        _ => Vec::new(),
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
-use super::engine::{Connection, Engine, EngineError, Entry};
+use super::engine::{Connection, Engine, EngineError, Entry, Refused};
 use crate::export::sink::cut;
 use spansieve_core::fleet::{MemberFacts, MemberId};
 use spansieve_core::sampling::ConfigMark;
@@ -22,10 +22,16 @@ const BEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// The pauses between attempts to connect.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(3);
+/// The longest pause between attempts to read. With the longest wait of a read, it is shorter than [`UNREAD_MAX`].
+const READ_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// The age of a connection from which a break is not one of a row.
+const STEADY_AGE: Duration = Duration::from_secs(10);
+/// The time for which the stream cannot be read before the member counts as cut off.
+const UNREAD_MAX: Duration = Duration::from_secs(3);
+/// The least time between two lines of the log about batches that the engine refuses.
+const REFUSED_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// The age at which a connection is opened anew if a token has opened it. Tokens live for an hour.
 const TOKEN_AGE_MAX: Duration = Duration::from_secs(30 * 60);
-/// The most bytes of a batch.
-pub const BATCH_BYTES_MAX: usize = 64 << 10;
 /// The most batches that wait to be sent, and the most that were received and wait to be read.
 pub const BATCHES_MAX: usize = 32;
 /// The most batches in one call.
@@ -51,6 +57,29 @@ struct Shared {
     config: AtomicU64,
     /// The place in the stream up to which all batches have been passed on; empty at first.
     read: Mutex<String>,
+    /// The time since which the stream cannot be read, and the reason.
+    unread: Mutex<Option<(Instant, String)>>,
+    /// Batches that the engine has refused since they were counted.
+    refused: AtomicU64,
+}
+
+impl Shared {
+    /// Notes that the stream cannot be read. Returns true if it could be before.
+    fn cannot_read(&self, reason: &EngineError) -> bool {
+        let mut unread = self.unread.lock();
+        let is_first = unread.is_none();
+        unread.get_or_insert_with(|| (Instant::now(), reason.to_string()));
+        is_first
+    }
+
+    /// Returns the reason why the stream cannot be read, if that has been so for long. `since` is the time from which it
+    /// could be expected.
+    fn why_unread(&self, since: Instant) -> Option<String> {
+        let unread = self.unread.lock();
+        let (failed_at, reason) = unread.as_ref()?;
+        let is_long = since.max(*failed_at).elapsed() >= UNREAD_MAX;
+        is_long.then(|| format!("the stream of this member cannot be read: {reason}"))
+    }
 }
 
 /// The link of a member to the others.
@@ -77,7 +106,13 @@ impl Link {
         let (news_in, news) = mpsc::channel(BATCHES_MAX);
         let (batches, batches_out) = mpsc::channel(BATCHES_MAX);
         let (leave, leaves) = oneshot::channel();
-        let shared = Arc::new(Shared { own, config: AtomicU64::new(config.0), read: Mutex::default() });
+        let shared = Arc::new(Shared {
+            own,
+            config: AtomicU64::new(config.0),
+            read: Mutex::default(),
+            unread: Mutex::default(),
+            refused: AtomicU64::new(0),
+        });
         let sender = Sender {
             shared: Arc::clone(&shared),
             news: news_in.clone(),
@@ -85,6 +120,7 @@ impl Link {
             leaves,
             members: 1,
             entry: None,
+            refused_at: None,
         };
         let tasks = [
             tokio::spawn(send_and_beat(engine.clone(), sender)),
@@ -96,6 +132,23 @@ impl Link {
     /// Sets the mark of the policies in force.
     pub fn set_config(&self, config: ConfigMark) {
         self.shared.config.store(config.0, Ordering::Relaxed);
+    }
+
+    /// Returns true if there is room for a batch.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.batches.capacity() > 0
+    }
+
+    /// Returns the number of batches that the engine has refused since the last call.
+    #[must_use]
+    pub fn take_refused(&self) -> u64 {
+        self.shared.refused.swap(0, Ordering::Relaxed)
+    }
+
+    /// Sends a batch as soon as there is room for it. Returns false if the member has left.
+    pub async fn send_later(&self, to: MemberId, batch: Bytes) -> bool {
+        self.batches.send((to, batch)).await.is_ok()
     }
 
     /// Sends a batch. Returns false if there is no room for it.
@@ -124,6 +177,8 @@ struct Sender {
     members: usize,
     /// The entry that the engine may have.
     entry: Option<Entry>,
+    /// The time of the last line of the log about refused batches.
+    refused_at: Option<Instant>,
 }
 
 /// The end of the work with one connection.
@@ -165,9 +220,10 @@ impl Sender {
             tokio::select! {
                 biased;
                 _ = beats.tick() => {
-                    let members = self.beat(&mut connection).await?;
-                    *pause = PAUSE_MIN;
-                    let _ = self.news.send(News::Members(members)).await;
+                    self.beat_or_hide(&mut connection, since).await?;
+                    if since.elapsed() >= STEADY_AGE {
+                        *pause = PAUSE_MIN;
+                    }
                     if engine.has_token() && since.elapsed() > TOKEN_AGE_MAX {
                         return Ok(End::Old);
                     }
@@ -181,6 +237,18 @@ impl Sender {
                 Some(first) = self.batches.recv() => self.send(&mut connection, first).await?,
             }
         }
+    }
+
+    /// Renews the entry of the member. If it cannot read what the others send, lets the entry expire, because they would wait
+    /// for its verdicts in vain.
+    async fn beat_or_hide(&mut self, connection: &mut Connection<'_>, since: Instant) -> Result<(), EngineError> {
+        let news = match self.shared.why_unread(since) {
+            Some(reason) => News::Down(reason),
+            None => News::Members(self.beat(connection).await?),
+        };
+        // An error means that nobody wants the news any more.
+        let _ = self.news.send(news).await;
+        Ok(())
     }
 
     async fn beat(&mut self, connection: &mut Connection<'_>) -> Result<Vec<MemberFacts>, EngineError> {
@@ -200,7 +268,19 @@ impl Sender {
         {
             batches.push(next);
         }
-        connection.send(&batches, self.members).await
+        if let Some(refused) = connection.send(&batches, self.members).await? {
+            self.note_refused(&refused);
+        }
+        Ok(())
+    }
+
+    fn note_refused(&mut self, refused: &Refused) {
+        self.shared.refused.fetch_add(refused.batches as u64, Ordering::Relaxed);
+        if self.refused_at.is_none_or(|at| at.elapsed() >= REFUSED_LOG_INTERVAL) {
+            self.refused_at = Some(Instant::now());
+            let error = refused.reason.to_string();
+            tracing::warn!(error = cut(&error), "The engine of the fleet refuses messages to other members.");
+        }
     }
 
     /// Sends what waits, and removes the entry.
@@ -222,7 +302,7 @@ async fn read(engine: Engine, shared: Arc<Shared>, news: mpsc::Sender<News>) {
         let ended = read_session(&engine, &shared, &news, &mut pause).await;
         // The first error of a row. The other task may work, if only reading is not allowed.
         if let Err(error) = ended
-            && pause == PAUSE_MIN
+            && shared.cannot_read(&error)
         {
             tracing::warn!(error = cut(&error.to_string()), "The stream of this member of the fleet cannot be read.");
         }
@@ -230,7 +310,7 @@ async fn read(engine: Engine, shared: Arc<Shared>, news: mpsc::Sender<News>) {
             return;
         }
         sleep(pause).await;
-        pause = (pause * 2).min(PAUSE_MAX);
+        pause = (pause * 2).min(READ_PAUSE_MAX);
     }
 }
 
@@ -245,7 +325,9 @@ async fn read_session(
     // From the beginning: what was read before is deleted or harmless, and an engine that has lost its data may count anew.
     let mut place = String::from("0");
     loop {
-        for received in connection.read(shared.own, &place).await? {
+        let batches = connection.read(shared.own, &place).await?;
+        *shared.unread.lock() = None;
+        for received in batches {
             if news.send(News::Batch(received.batch)).await.is_err() {
                 return Ok(());
             }
@@ -260,3 +342,6 @@ async fn read_session(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

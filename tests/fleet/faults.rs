@@ -58,8 +58,7 @@ async fn garbage_and_foreign_batches_on_the_streams_harm_nothing() {
     let daemons = fleet(&vec![config(&engine, ""); 2]).await;
     let all: Vec<&Daemon> = daemons.iter().collect();
     let mut client = engine.client().await;
-    let listed: Vec<String> =
-        redis::cmd("ZRANGE").arg("{spansieve}:members").arg(0).arg(-1).query_async(&mut client).await.unwrap();
+    let listed = listed(&mut client).await;
     assert_eq!(listed.len(), 2);
     let add = |score: u64, entry: &'static str| {
         redis::cmd("ZADD").arg("{spansieve}:members").arg(score).arg(entry).to_owned()
@@ -67,6 +66,13 @@ async fn garbage_and_foreign_batches_on_the_streams_harm_nothing() {
     for entry in ["", "hello", "zzzzzzzzzzzzzzzz 1 1"] {
         let () = add(9_999_999_999_999, entry).query_async(&mut client).await.unwrap();
     }
+    let () = redis::cmd("ZADD")
+        .arg("{spansieve}:members")
+        .arg(9_999_999_999_999_u64)
+        .arg(&b"\xff\xfe"[..])
+        .query_async(&mut client)
+        .await
+        .unwrap();
     let random: Vec<u8> = (0..5_000).map(|_| fastrand::u8(..)).collect();
     let foreign = [&[1][..], &[7; 24], &[19, 3], &[9; 18]].concat();
     for entry in &listed {
@@ -75,6 +81,8 @@ async fn garbage_and_foreign_batches_on_the_streams_harm_nothing() {
             let mut add = redis::cmd("XADD");
             let () = add.arg(&stream).arg("*").arg(field).arg(batch).query_async(&mut client).await.unwrap();
         }
+        let (mut add, odd) = (redis::cmd("XADD"), &b"\xff\xfe"[..]);
+        let () = add.arg(&stream).arg("*").arg(odd).arg(odd).query_async(&mut client).await.unwrap();
     }
     let lost = |daemon: &Daemon| metric(&scrape(daemon), "spansieve_fleet_lost_messages_total", &["malformed"]);
     eventually("they are counted", || all.iter().all(|daemon| lost(daemon) >= 3.0)).await;
@@ -84,6 +92,38 @@ async fn garbage_and_foreign_batches_on_the_streams_harm_nothing() {
     eventually("the trace is whole", || kept(&all).len() == 2).await;
     assert_eq!(members(all[0], "same") + members(all[0], "other"), 2.0);
     for daemon in daemons {
+        stop(daemon).await;
+    }
+}
+
+/// Returns the entries of all members.
+async fn listed(client: &mut redis::aio::MultiplexedConnection) -> Vec<String> {
+    redis::cmd("ZRANGE").arg("{spansieve}:members").arg(0).arg(-1).query_async(client).await.unwrap()
+}
+
+/// A key of another type is in the place of the stream of one member: its batches are refused, and it cannot read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_whose_stream_is_broken_is_cut_off_alone_and_comes_back() {
+    let Some(engine) = Engine::start() else { return };
+    let here = start(&config(&engine, "")).await;
+    eventually("it is there", || is_up(&here)).await;
+    let mut client = engine.client().await;
+    let first = listed(&mut client).await;
+    let there = start(&config(&engine, "")).await;
+    meet(&[&here, &there]).await;
+    let all = listed(&mut client).await;
+    let other = all.iter().find(|entry| entry[..16] != first[0][..16]).unwrap();
+    let stream = format!("{{spansieve}}:to:{}", &other[..16]);
+    let () = redis::cmd("SET").arg(&stream).arg("not a stream").query_async(&mut client).await.unwrap();
+    send(&here, (0..40).map(|i| span(trace_id(false), &i.to_string())).collect()).await;
+    let refused = || metric(&scrape(&here), "spansieve_fleet_lost_messages_total", &["reason=\"refused\""]);
+    eventually("batches are refused", || refused() >= 1.0).await;
+    assert!(is_up(&here), "others are not concerned");
+    eventually("the member hides", || !is_up(&there) && members(&here, "same") == 1.0).await;
+    assert!(is_up(&here));
+    let () = redis::cmd("DEL").arg(&stream).query_async(&mut client).await.unwrap();
+    eventually("it is back", || is_up(&there) && members(&here, "same") == 2.0).await;
+    for daemon in [here, there] {
         stop(daemon).await;
     }
 }

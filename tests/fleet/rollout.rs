@@ -58,6 +58,39 @@ async fn a_rollout_of_all_members_splits_no_error_trace() {
     }
 }
 
+/// The instance that should take the traces cannot be reached. Then the summaries of the member that leaves still count.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handoff_that_fails_leaves_its_summaries_to_the_others() {
+    let Some(engine) = Engine::start() else { return };
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let handoff = format!(", handoff: {{endpoint: 'http://{closed}'}}");
+    let text = |more: &str| config(&engine, more).replace("decision_wait: 2s", "decision_wait: 12s");
+    let mut daemons = fleet(&[text(&handoff), text("")]).await;
+    let traces: Vec<u128> = (0..60).map(|_| trace_id(false)).collect();
+    let spans = |value: &str| {
+        let spans = traces.iter().enumerate().map(|(i, &trace)| with(span(trace, &format!("{i}-{value}")), "k", value));
+        spans.collect::<Vec<_>>()
+    };
+    send(&daemons[0], spans("a")).await;
+    let summaries = |at: usize, direction: &str| {
+        let direction = format!("direction=\"{direction}\"");
+        metric(&scrape(&daemons[at]), "spansieve_fleet_messages_total", &[&direction, "kind=\"summary\""])
+    };
+    eventually("the summaries are there", || {
+        let received = summaries(1, "received");
+        received > 5.0 && received == summaries(0, "sent")
+    })
+    .await;
+    let owned = summaries(1, "received");
+    stop(daemons.remove(0)).await;
+    // What the policy `both` wants is complete only with the spans of the member that has gone.
+    send(&daemons[0], spans("b")).await;
+    settled(&[&daemons[0]]).await;
+    let kept = kept(&[&daemons[0]]).len();
+    assert!(kept as f64 >= owned && kept < traces.len(), "{kept} of {owned}");
+    stop(daemons.remove(0)).await;
+}
+
 /// A member is killed, as far as that can be done to a part of a process: it gives no sign of life any more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_that_has_gone_takes_nothing_with_it_but_its_own_spans() {

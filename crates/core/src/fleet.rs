@@ -20,5 +20,5 @@ mod simulation;
 mod tests;
 mod view;
 
-pub use member::{Counts, Member, MemberSettings, Moved, Outputs};
-pub use view::{MemberFacts, MemberId, View};
+pub use member::{Counts, Member, MemberSettings, MemberWaits, Moved, Outputs};
+pub use view::{MEMBERS_MAX, MemberFacts, MemberId, View};

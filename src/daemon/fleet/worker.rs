@@ -1,41 +1,37 @@
 //! The task of a member.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
-use super::{Command, FleetParts, FleetPort, LINK_BYTES_MAX};
+use super::batches::{OpenBatches, Written};
+use super::{Command, FleetParts, FleetPort, LINK_BYTES_MAX, REPORTS_MAX};
 use crate::budget::Share;
 use crate::clock;
 use crate::daemon::pipeline::Pipeline;
 use crate::export::sink::cut;
-use crate::fleet::link::{BATCH_BYTES_MAX, Link, News};
-use crate::tail::fleet::TableFleet;
-use crate::tail::table::RoundOutcome;
+use crate::fleet::link::{Link, News};
+use crate::tail::fleet::{Followed, TableFleet};
+use crate::tail::table::{AgainCursor, RoundOutcome};
 use crate::telemetry::Health;
 use crate::telemetry::metrics::{Direction, FleetLoss, FleetMessage};
 use spansieve_core::fleet::message::{HEADER_BYTES, Header, Message};
-use spansieve_core::fleet::{Member, MemberFacts, MemberId};
+use spansieve_core::fleet::{MEMBERS_MAX, Member, MemberFacts, MemberId};
 
 /// The interval at which the reports of the table are taken.
 const TURN: Duration = Duration::from_millis(50);
 /// The turns between two updates of the accounts.
 const ACCOUNT_TURNS: u64 = 20;
-/// The age at which a batch is closed.
-const BATCH_AGE_MAX: Duration = Duration::from_millis(90);
 /// The traces that are decided, and the verdicts that are followed, before other tasks have a turn.
 const SLICE_TRACES: usize = 64;
-
-/// Messages for one member that wait for others.
-struct OpenBatch {
-    bytes: Vec<u8>,
-    since: Instant,
-}
+/// The messages that are read before other tasks have a turn.
+const SLICE_MESSAGES: usize = 256;
+/// The time in which the last batches must find room on their way to the engine.
+const LAST_BATCHES_TIME: Duration = Duration::from_millis(150);
 
 /// The task of a member.
 pub(super) struct Worker {
@@ -46,8 +42,12 @@ pub(super) struct Worker {
     link: Link,
     pipeline: Arc<Pipeline>,
     health: Arc<Health>,
-    batches: BTreeMap<MemberId, OpenBatch>,
+    batches: OpenBatches,
     outcome: RoundOutcome,
+    /// Verdicts on traces that are being handed over; `None` while verdicts are followed at once.
+    withheld: Option<Vec<Followed>>,
+    /// The bytes of the largest buffers since the last account.
+    buffer_bytes: usize,
     /// Messages that were written since they were counted, by kind.
     written: [u64; FleetMessage::ALL.len()],
     /// True if the engine can be reached; `None` before the first answer.
@@ -64,9 +64,22 @@ impl Worker {
         health: Arc<Health>,
     ) -> Self {
         let FleetParts { table, member, share } = parts;
-        let (batches, outcome) = (BTreeMap::new(), RoundOutcome::default());
-        let written = [0; FleetMessage::ALL.len()];
-        Worker { port, table, member, share, link, pipeline, health, batches, outcome, written, is_up: None, turns: 0 }
+        Worker {
+            port,
+            table,
+            member,
+            share,
+            link,
+            pipeline,
+            health,
+            batches: OpenBatches::new(),
+            outcome: RoundOutcome::default(),
+            withheld: None,
+            buffer_bytes: 0,
+            written: [0; FleetMessage::ALL.len()],
+            is_up: None,
+            turns: 0,
+        }
     }
 
     /// Runs until the member leaves. A panic ends the process, like one in other work on the table.
@@ -82,10 +95,16 @@ impl Worker {
                 Some(news) = self.link.news.recv() => self.hear(news).await,
                 command = commands.recv() => match command {
                     Some(Command::Replace(mark, policies)) => {
-                        self.close_batches(true);
+                        // Their heads have the mark of the policies so far.
+                        self.close_all();
                         self.link.set_config(mark);
                         self.member.replace(mark, policies, self.pipeline.clock.now_ms());
                         self.pass_on().await;
+                    }
+                    Some(Command::SetWaits(waits)) => self.member.set_waits(waits),
+                    Some(Command::Pause(done)) => {
+                        self.pause().await;
+                        let _ = done.send(());
                     }
                     Some(Command::Leave(hands_over, done)) => {
                         self.leave(hands_over).await;
@@ -109,7 +128,7 @@ impl Worker {
                 break;
             }
         }
-        self.close_batches(false);
+        self.close_due();
         self.turns += 1;
         if self.turns.is_multiple_of(ACCOUNT_TURNS) {
             self.account();
@@ -119,6 +138,7 @@ impl Worker {
     fn take_reports(&mut self) {
         let now_ms = self.pipeline.clock.now_ms();
         let said = self.port.take();
+        self.buffer_bytes = self.buffer_bytes.max(said.heap_bytes());
         // The verdicts on evidence first: the reports of others are answered with them.
         said.proofs.into_iter().for_each(|proof| self.member.proof(proof, now_ms));
         said.reports.into_iter().for_each(|report| self.member.report(report, now_ms));
@@ -140,13 +160,14 @@ impl Worker {
                 self.table.set_alone(true);
                 self.show();
             }
-            News::Batch(batch) => self.read(&batch),
+            News::Batch(batch) => self.read(&batch).await,
         }
         self.pass_on().await;
     }
 
     fn hear_members(&mut self, listed: Vec<MemberFacts>) {
         let now_ms = self.pipeline.clock.now_ms();
+        let listed_len = listed.len();
         let before = (self.member.view().ids().len(), self.member.others().ids().len());
         self.member.set_members(listed, now_ms);
         self.member.set_up(true, now_ms);
@@ -154,14 +175,21 @@ impl Worker {
         let (members, others) = (self.member.view().ids().len(), self.member.others().ids().len());
         if self.is_up != Some(true) || before != (members, others) {
             tracing::info!(members, other_policies = others, "The fleet has changed.");
+            if listed_len > MEMBERS_MAX {
+                tracing::warn!(
+                    listed = listed_len,
+                    members_max = MEMBERS_MAX,
+                    "The fleet has more members than it may have. Those with the smallest numbers count."
+                );
+            }
         }
         self.is_up = Some(true);
         self.show();
     }
 
     /// Reads a batch of another member.
-    fn read(&mut self, batch: &Bytes) {
-        let metrics = &self.pipeline.metrics;
+    async fn read(&mut self, batch: &Bytes) {
+        let metrics = Arc::clone(&self.pipeline.metrics);
         metrics.fleet_bytes(Direction::Received, batch.len());
         let Ok((header, messages)) = Header::read(batch, self.member.generation()) else {
             return metrics.fleet_lost(FleetLoss::Malformed, 1);
@@ -170,7 +198,11 @@ impl Worker {
         metrics.fleet_lag(lag.min(Duration::from_secs(3_600)));
         let now_ms = self.pipeline.clock.now_ms();
         let mut read = [0; FleetMessage::ALL.len()];
-        for message in messages {
+        for (at, message) in messages.enumerate() {
+            if at % SLICE_MESSAGES == SLICE_MESSAGES - 1 {
+                self.pass_on().await;
+                yield_now().await;
+            }
             let Ok(message) = message else {
                 metrics.fleet_lost(FleetLoss::Malformed, 1);
                 continue;
@@ -188,12 +220,15 @@ impl Worker {
         let (verdicts, messages) = (std::mem::take(&mut out.verdicts), std::mem::take(&mut out.messages));
         let (shadowed, moved) = (std::mem::take(&mut out.shadowed), out.moved.take());
         let counts = std::mem::take(&mut out.counts);
-        for verdicts in verdicts.chunks(SLICE_TRACES) {
-            self.pipeline.follow(verdicts, &mut self.outcome);
-            yield_now().await;
-        }
+        let bytes =
+            verdicts.capacity() * size_of::<Followed>() + messages.capacity() * size_of::<(MemberId, Message)>();
+        self.buffer_bytes = self.buffer_bytes.max(bytes);
+        self.follow(verdicts).await;
         if let Some(moved) = moved {
-            self.pipeline.table.report_again(|id| moved.concerns(id), now_ms);
+            let mut cursor = AgainCursor::default();
+            while self.pipeline.table.report_again(&mut cursor, |id| moved.concerns(id), now_ms) {
+                yield_now().await;
+            }
         }
         messages.into_iter().for_each(|(to, message)| self.write(to, &message));
         let Pipeline { policy_names, metrics, .. } = &*self.pipeline;
@@ -201,75 +236,131 @@ impl Worker {
             policy_names.with(policy, |name| metrics.shadowed(name, effect, 1, spans.into()));
         }
         if counts != Default::default() {
-            metrics.fleet_decided(counts.decided_traces);
+            metrics.fleet_decided(counts.decided_traces, counts.early_traces);
             metrics.fleet_lost(FleetLoss::Foreign, counts.foreign_messages);
+            metrics.fleet_lost(FleetLoss::GivenUp, counts.given_up_proofs);
+        }
+    }
+
+    /// Follows verdicts, unless they are withheld.
+    async fn follow(&mut self, verdicts: Vec<Followed>) {
+        if let Some(withheld) = &mut self.withheld {
+            let room = REPORTS_MAX.saturating_sub(withheld.len());
+            return withheld.extend(verdicts.into_iter().take(room));
+        }
+        for verdicts in verdicts.chunks(SLICE_TRACES) {
+            self.pipeline.follow(verdicts, &mut self.outcome);
+            yield_now().await;
         }
     }
 
     /// Adds a message to the batch for a member.
     fn write(&mut self, to: MemberId, message: &Message) {
         self.written[kind(message) as usize] += 1;
-        let new = || OpenBatch { bytes: Vec::with_capacity(1 << 10), since: Instant::now() };
-        let batch = self.batches.entry(to).or_insert_with(new);
-        message.put(&mut batch.bytes);
-        if batch.bytes.len() >= BATCH_BYTES_MAX - HEADER_BYTES - 256
-            && let Some(batch) = self.batches.remove(&to)
-        {
-            self.send(to, &batch.bytes);
+        match self.batches.write(to, message, Instant::now()) {
+            Written::Open => {}
+            Written::Full(messages) => self.send(to, &messages),
+            Written::NoRoom => self.pipeline.metrics.fleet_lost(FleetLoss::Full, 1),
         }
     }
 
-    /// Sends the batches that are old enough, or `all` of them.
-    fn close_batches(&mut self, all: bool) {
-        let is_due = |batch: &OpenBatch| all || batch.since.elapsed() >= BATCH_AGE_MAX;
+    /// Sends the batches that are old enough, as far as there is room for them. The others stay open.
+    fn close_due(&mut self) {
+        self.count_written();
+        let now = Instant::now();
+        while self.link.has_room()
+            && let Some((to, messages)) = self.batches.take_due(now)
+        {
+            self.send(to, &messages);
+        }
+    }
+
+    /// Sends all batches. Those for which there is no room are lost.
+    fn close_all(&mut self) {
+        self.count_written();
+        for (to, messages) in self.batches.take_all() {
+            self.send(to, &messages);
+        }
+    }
+
+    /// Sends all batches. Waits for a short while for room for them.
+    async fn close_last(&mut self) {
+        self.count_written();
+        let deadline = Instant::now() + LAST_BATCHES_TIME;
+        for (to, messages) in self.batches.take_all() {
+            let batch = self.batch(&messages);
+            let len = batch.len();
+            let is_sent = timeout_at(deadline, self.link.send_later(to, batch)).await == Ok(true);
+            self.note_sent(is_sent, len);
+        }
+    }
+
+    fn count_written(&mut self) {
         let written = std::mem::take(&mut self.written);
         self.count(Direction::Sent, written);
-        let due: Vec<_> = self.batches.iter().filter(|(_, batch)| is_due(batch)).map(|(to, _)| *to).collect();
-        for to in due {
-            if let Some(batch) = self.batches.remove(&to) {
-                self.send(to, &batch.bytes);
-            }
-        }
     }
 
-    fn count(&self, direction: Direction, messages: [u64; FleetMessage::ALL.len()]) {
-        for (kind, messages) in FleetMessage::ALL.into_iter().zip(messages).filter(|(_, messages)| *messages > 0) {
+    fn count(&self, direction: Direction, counts: [u64; FleetMessage::ALL.len()]) {
+        for (kind, messages) in FleetMessage::ALL.into_iter().zip(counts).filter(|(_, messages)| *messages > 0) {
             self.pipeline.metrics.fleet_messages(direction, kind, messages);
         }
     }
 
     fn send(&self, to: MemberId, messages: &[u8]) {
+        let batch = self.batch(messages);
+        let len = batch.len();
+        self.note_sent(self.link.send(to, batch), len);
+    }
+
+    /// Returns a batch with its head.
+    fn batch(&self, messages: &[u8]) -> Bytes {
         let sent_unix_ms = clock::since_1970().as_millis() as u64;
         let header = Header { sender: self.member.own(), config: self.member.config(), sent_unix_ms };
         let mut batch = Vec::with_capacity(HEADER_BYTES + messages.len());
         header.put(&mut batch);
         batch.extend_from_slice(messages);
-        let len = batch.len();
-        if self.link.send(to, batch.into()) {
+        batch.into()
+    }
+
+    fn note_sent(&self, is_sent: bool, len: usize) {
+        if is_sent {
             self.pipeline.metrics.fleet_bytes(Direction::Sent, len);
         } else {
             self.pipeline.metrics.fleet_lost(FleetLoss::Full, 1);
         }
     }
 
-    /// Tells the others all that is known, and that this member goes.
-    async fn leave(&mut self, hands_over: bool) {
-        self.take_reports();
+    /// Tells the others all that is known, and withholds verdicts from now on, because traces are handed over. The member
+    /// still decides the traces of others.
+    async fn pause(&mut self) {
+        // What comes after this has no effect, so nothing is taken into the buffer that is not told.
         self.port.close();
+        self.take_reports();
         self.pass_on().await;
+        self.withheld.get_or_insert_default();
+    }
+
+    /// Follows the verdicts that were withheld, and tells the others that this member goes.
+    async fn leave(&mut self, hands_over: bool) {
+        self.pause().await;
+        let withheld = self.withheld.take().unwrap_or_default();
+        self.follow(withheld).await;
         self.member.leave(hands_over);
         self.pass_on().await;
-        self.close_batches(true);
+        self.close_last().await;
         self.link.leave().await;
         self.table.set_alone(true);
     }
 
     /// Brings the account of the memory and the gauges up to date.
     fn account(&mut self) {
-        self.share.resize(self.member.heap_bytes() + LINK_BYTES_MAX + self.port.heap_bytes());
+        let withheld_bytes = self.withheld.as_ref().map_or(0, |withheld| withheld.capacity() * size_of::<Followed>());
+        let buffer_bytes = std::mem::take(&mut self.buffer_bytes) + withheld_bytes + self.batches.heap_bytes();
+        self.share.resize(self.member.heap_bytes() + LINK_BYTES_MAX + self.port.heap_bytes() + buffer_bytes);
         let metrics = &self.pipeline.metrics;
         metrics.fleet_remembered(self.member.owned_traces(), self.member.unconfirmed_proofs());
         metrics.fleet_lost(FleetLoss::Full, self.port.take_lost());
+        metrics.fleet_lost(FleetLoss::Refused, self.link.take_refused());
     }
 
     /// Shows the state of the fleet in metrics and health.

@@ -38,9 +38,10 @@ impl Metrics {
         histogram(&self.recorder, "spansieve_fleet_lag_seconds", &[]).record(lag);
     }
 
-    /// Counts traces that were decided as their owner.
-    pub fn fleet_decided(&self, traces: u64) {
+    /// Counts traces that were decided as their owner, and those of them that were decided before their time.
+    pub fn fleet_decided(&self, traces: u64, early: u64) {
         self.count("spansieve_fleet_owned_decisions_total", &[], traces);
+        self.count("spansieve_fleet_early_decisions_total", &[], early);
     }
 
     /// Counts traces that were decided here otherwise than by their owner.

@@ -382,6 +382,11 @@ pub const TABLE: &[Description] = &[
     ),
     counter("spansieve_fleet_owned_decisions_total", &[], "Traces that this member decided as their owner."),
     counter(
+        "spansieve_fleet_early_decisions_total",
+        &[],
+        "Those of them that it decided before their time, because it remembers no more summaries.",
+    ),
+    counter(
         "spansieve_fleet_split_traces_total",
         &[],
         "Traces that were decided here without their owner, and otherwise than by it.",

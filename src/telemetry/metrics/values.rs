@@ -242,6 +242,10 @@ labels! {
         Malformed = "malformed",
         /// They come from a member with other policies, or from one that has left.
         Foreign = "foreign",
+        /// The engine refused them.
+        Refused = "refused",
+        /// They are proofs that were not confirmed before there were too many others.
+        GivenUp = "given_up",
     }
 }
 

@@ -2,6 +2,9 @@
 
 mod change;
 mod proof;
+mod telling;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,10 +13,11 @@ use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;
 use smallvec::SmallVec;
 
+use self::telling::Telling;
 use super::message::{FleetKeep, FleetVerdict, Message};
 use super::owned::{Entry, Holder, Known, Owned, Phase};
 use super::proofs::Proofs;
-use super::view::{MemberFacts, MemberId, View};
+use super::view::{MEMBERS_MAX, MemberFacts, MemberId, View};
 use crate::otlp::TraceId;
 use crate::sampling::{ConfigMark, Keep, Policies, ShadowEffect, Summary, Threshold, Verdict};
 use crate::tail::fleet::{Followed, Report, is_without_owner};
@@ -27,18 +31,29 @@ pub struct MemberSettings {
     pub grace_ms: Millis,
     /// The time after which an unconfirmed proof is sent again.
     pub repeat_ms: Millis,
-    /// The time for which late spans can rescue a dropped trace; `None` if they cannot.
-    pub rescue_ms: Option<Millis>,
-    /// The time for which a proof can help: a part of the trace may be held for that long.
-    pub retain_ms: Millis,
+    /// The waits, which can change.
+    pub waits: MemberWaits,
     /// The most traces with summaries.
     pub traces_max: usize,
+    /// The most bytes that they take.
+    pub trace_bytes_max: usize,
     /// The most unconfirmed proofs.
     pub proofs_max: usize,
     /// The number of ids of kept traces that are remembered.
     pub kept_ids: usize,
     /// The number of ids of dropped traces that are remembered.
     pub dropped_ids: usize,
+}
+
+/// The waits of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemberWaits {
+    /// The time for which late spans can rescue a dropped trace; `None` if they cannot.
+    pub rescue_ms: Option<Millis>,
+    /// The time for which a proof can help: a part of the trace may be held for that long.
+    pub retain_ms: Millis,
+    /// The longest wait of a trace. A longer one of another member counts as this one.
+    pub trace_wait_ms_max: Millis,
 }
 
 /// Counts of a member.
@@ -50,6 +65,8 @@ pub struct Counts {
     pub early_traces: u64,
     /// Proofs that it sent again.
     pub repeated_proofs: u64,
+    /// Proofs that it gave up before they were confirmed, because it remembers no more of them.
+    pub given_up_proofs: u64,
     /// Messages that make no sense to it: of other policies, or of members that have left.
     pub foreign_messages: u64,
 }
@@ -121,6 +138,8 @@ pub struct Member {
     left: Vec<Left>,
     owned: Owned,
     proofs: Proofs,
+    /// The proofs that are to be told after changes of the members.
+    tellings: VecDeque<Telling>,
     /// The time since which the others cannot be reached.
     down_since_ms: Option<Millis>,
     out: Outputs,
@@ -137,7 +156,7 @@ impl Member {
         seed: u64,
     ) -> Self {
         let hasher = SeedableRandomState::with_seed(seed, SharedSeed::global_fixed());
-        let MemberSettings { repeat_ms, retain_ms, proofs_max, .. } = settings;
+        let MemberSettings { repeat_ms, waits, proofs_max, .. } = settings;
         Member {
             own,
             config,
@@ -149,7 +168,8 @@ impl Member {
             past: VecDeque::new(),
             left: Vec::new(),
             owned: Owned::new(settings.kept_ids, settings.dropped_ids, hasher.clone()),
-            proofs: Proofs::new(repeat_ms, retain_ms, proofs_max, hasher),
+            proofs: Proofs::new(repeat_ms, waits.retain_ms, proofs_max, hasher),
+            tellings: VecDeque::new(),
             down_since_ms: Some(0),
             out: Outputs::default(),
         }
@@ -202,7 +222,10 @@ impl Member {
     pub fn heap_bytes(&self) -> usize {
         let messages = self.out.messages.capacity() * size_of::<(MemberId, Message)>();
         let verdicts = self.out.verdicts.capacity() * size_of::<Followed>();
-        self.owned.heap_bytes() + self.owned.cache_bytes() + self.proofs.heap_bytes() + messages + verdicts
+        let past: usize = self.past.iter().flat_map(|past| &past.view).map(View::heap_bytes).sum();
+        let tellings: usize = self.tellings.iter().map(Telling::heap_bytes).sum();
+        let remembered = self.owned.heap_bytes() + self.owned.cache_bytes() + self.proofs.heap_bytes();
+        remembered + past + tellings + messages + verdicts
     }
 
     /// Returns the outputs. The caller takes them out.
@@ -255,12 +278,14 @@ impl Member {
         self.past.retain(|past| past.until_ms > now_ms);
         self.left.retain(|left| left.until_ms > now_ms);
         self.proofs.forget_old(now_ms);
+        let more = self.tell_changes(traces_max, now_ms);
+        self.out.counts.given_up_proofs += self.proofs.take_given_up();
         for _ in 0..traces_max {
             match self.owned.pop_due(now_ms) {
-                Some(id) => self.end_wait(id, None, now_ms),
+                Some(id) => self.end_wait(id, now_ms),
                 None => {
                     self.repeat_proofs(traces_max, now_ms);
-                    return false;
+                    return more;
                 }
             }
         }
@@ -270,6 +295,7 @@ impl Member {
     /// Takes the summary of a holder. `due` is the time after which the wait of the trace is over there, and its reason.
     fn take_summary(&mut self, id: TraceId, holder: Holder, due: (Millis, Trigger), now_ms: Millis) {
         let (from, waits) = (holder.id, holder.waits);
+        let due = (due.0.min(self.settings.waits.trace_wait_ms_max), due.1);
         let asks = waits || is_without_owner(due.1);
         let answer = if waits { due.1 } else { Trigger::DecisionWait };
         if self.owned.get(id).is_none() {
@@ -287,9 +313,8 @@ impl Member {
                 None => return self.begin(id, holder, due, now_ms),
             }
         }
-        let Some(entry) = self.owned.get_mut(id) else { return };
-        let is_new = entry.take(holder);
-        match entry.phase {
+        let Some((is_new, phase)) = self.owned.take(id, holder) else { return };
+        match phase {
             Phase::Waiting => {
                 if waits {
                     self.owned.bring_forward(id, now_ms + due.0 + self.grace_ms(), due.1);
@@ -298,27 +323,20 @@ impl Member {
                     self.prove(id, now_ms);
                 }
             }
-            Phase::Dropped => {
-                if is_new && self.rescue(id, now_ms) {
-                    return;
-                }
-                if asks {
-                    self.tell(from, id, Verdict::Dropped, answer);
-                    self.owned.get_mut(id).into_iter().for_each(Entry::end_waits);
-                }
+            Phase::Dropped if is_new && self.rescue(id, now_ms) => {}
+            Phase::Dropped if asks => {
+                self.tell(from, id, Verdict::Dropped, answer);
+                self.owned.get_mut(id).into_iter().for_each(Entry::end_waits);
             }
+            Phase::Dropped => {}
         }
+        self.make_room(usize::MAX, now_ms);
     }
 
     fn begin(&mut self, id: TraceId, holder: Holder, due: (Millis, Trigger), now_ms: Millis) {
-        while self.owned.len() >= self.settings.traces_max.max(1) {
-            let Some(first) = self.owned.pop_first() else { break };
-            self.out.counts.early_traces += 1;
-            self.end_wait(first, Some(Trigger::Pressure), now_ms);
-            // A dropped trace goes at its second turn.
-        }
+        self.make_room(self.settings.traces_max.max(1) - 1, now_ms);
         // A holder that has dropped the trace waits for nobody.
-        let (phase, due_ms) = match (holder.waits, self.settings.rescue_ms) {
+        let (phase, due_ms) = match (holder.waits, self.settings.waits.rescue_ms) {
             (true, _) => (Phase::Waiting, now_ms + due.0 + self.grace_ms()),
             (false, Some(rescue_ms)) => (Phase::Dropped, now_ms + rescue_ms),
             (false, None) => return,
@@ -331,6 +349,17 @@ impl Member {
             Phase::Dropped if self.rescue(id, now_ms) => {}
             Phase::Dropped if is_without_owner(due.1) => self.tell(from, id, Verdict::Dropped, Trigger::DecisionWait),
             Phase::Dropped => {}
+        }
+    }
+
+    /// Makes the traces that are remembered at most `traces_max`, and their bytes as few as they may be. Dropped ones are
+    /// forgotten first. Then undecided ones are decided before their time.
+    fn make_room(&mut self, traces_max: usize, now_ms: Millis) {
+        while self.owned.len() > traces_max || self.owned.entry_bytes() > self.settings.trace_bytes_max {
+            let Some((first, phase)) = self.owned.pop_first() else { return };
+            self.out.counts.early_traces += u64::from(phase == Phase::Waiting);
+            // If the verdict is a drop, its next turn comes at once.
+            self.end_wait(first, now_ms);
         }
     }
 
@@ -364,7 +393,7 @@ impl Member {
     }
 
     /// Decides a trace whose wait is over, or forgets the summaries of a dropped one.
-    fn end_wait(&mut self, id: TraceId, forced: Option<Trigger>, now_ms: Millis) {
+    fn end_wait(&mut self, id: TraceId, now_ms: Millis) {
         let Some((phase, trigger)) = self.owned.get(id).map(|entry| (entry.phase, entry.trigger)) else { return };
         if phase == Phase::Dropped {
             self.owned.remove(id);
@@ -373,7 +402,7 @@ impl Member {
         let Some(merged) = self.merged(id) else { return };
         let verdict = self.policies.decide(&merged, id, now_ms);
         self.shadow(&merged, id, verdict, now_ms);
-        self.conclude(id, verdict, forced.unwrap_or(trigger), now_ms);
+        self.conclude(id, verdict, trigger, now_ms);
     }
 
     fn shadow(&mut self, merged: &Summary, id: TraceId, verdict: Verdict, now_ms: Millis) {
@@ -404,7 +433,7 @@ impl Member {
                 }
             }
             Verdict::DroppedByPolicy(policy) => self.owned.remember_dropped(id, Some(policy)),
-            Verdict::Dropped => match self.settings.rescue_ms.filter(|_| trigger != Trigger::Pressure) {
+            Verdict::Dropped => match self.settings.waits.rescue_ms {
                 Some(rescue_ms) => {
                     entry.end_waits();
                     self.owned.insert(id, Entry { phase: Phase::Dropped, due_ms: now_ms + rescue_ms, ..entry });

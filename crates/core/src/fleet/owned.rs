@@ -40,6 +40,10 @@ pub(super) enum Phase {
     Dropped,
 }
 
+impl Phase {
+    const ALL: [Phase; 2] = [Phase::Waiting, Phase::Dropped];
+}
+
 /// A trace with the summaries of its holders.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
@@ -57,8 +61,14 @@ impl Entry {
         merged
     }
 
+    /// Returns the bytes on the heap: those of the holders after the second one, and those of keys.
+    fn heap_bytes(&self) -> usize {
+        let holders = if self.holders.spilled() { self.holders.capacity() * size_of::<Holder>() } else { 0 };
+        holders + self.holders.iter().map(|holder| holder.summary.heap_bytes()).sum::<usize>()
+    }
+
     /// Takes the summary of a holder in place of an earlier one. Returns false if nothing is new.
-    pub(super) fn take(&mut self, holder: Holder) -> bool {
+    fn take(&mut self, holder: Holder) -> bool {
         match self.holders.iter_mut().find(|known| known.id == holder.id) {
             Some(known) => {
                 known.waits = holder.waits;
@@ -88,12 +98,24 @@ pub(super) enum Known {
     DroppedByPolicy(u16),
 }
 
+type Entries = HashMap<TraceId, Entry, SeedableRandomState>;
+
+/// Times, the earliest first, each with the trace.
+type DueTimes = BinaryHeap<Reverse<(Millis, [u8; 16])>>;
+
+/// Returns true if this is the time of an entry, in this phase.
+fn is_due(entries: &Entries, id: TraceId, phase: Phase, at_ms: Millis) -> bool {
+    entries.get(&id).is_some_and(|entry| entry.due_ms == at_ms && entry.phase == phase)
+}
+
 /// The traces that a member owns.
 #[derive(Debug)]
 pub(super) struct Owned {
-    entries: HashMap<TraceId, Entry, SeedableRandomState>,
-    /// The times of the entries; stale ones included.
-    due: BinaryHeap<Reverse<(Millis, [u8; 16])>>,
+    entries: Entries,
+    /// The bytes that the entries take on the heap.
+    entry_heap_bytes: usize,
+    /// The times of the entries of each phase; stale ones included.
+    due: [DueTimes; Phase::ALL.len()],
     kept: VerdictCache,
     dropped: VerdictCache,
     cache_bytes: usize,
@@ -104,7 +126,8 @@ impl Owned {
         let columns = Columns { values: true, facts: false };
         Owned {
             entries: HashMap::with_hasher(hasher),
-            due: BinaryHeap::new(),
+            entry_heap_bytes: 0,
+            due: [BinaryHeap::new(), BinaryHeap::new()],
             kept: VerdictCache::new(kept_ids, columns),
             dropped: VerdictCache::new(dropped_ids, columns),
             cache_bytes: VerdictCache::bytes_max(kept_ids, columns) + VerdictCache::bytes_max(dropped_ids, columns),
@@ -124,58 +147,86 @@ impl Owned {
     }
 
     pub(super) fn insert(&mut self, id: TraceId, entry: Entry) {
-        self.queue(id, entry.due_ms);
+        self.remove(id);
+        self.queue(id, entry.phase, entry.due_ms);
+        self.entry_heap_bytes += entry.heap_bytes();
         self.entries.insert(id, entry);
     }
 
     pub(super) fn remove(&mut self, id: TraceId) -> Option<Entry> {
-        self.entries.remove(&id)
+        let entry = self.entries.remove(&id)?;
+        self.entry_heap_bytes -= entry.heap_bytes();
+        Some(entry)
+    }
+
+    /// Takes the summary of a holder of a trace. Returns true if it says something new, and the phase of the trace; `None`
+    /// for a trace without an entry.
+    pub(super) fn take(&mut self, id: TraceId, holder: Holder) -> Option<(bool, Phase)> {
+        let entry = self.entries.get_mut(&id)?;
+        self.entry_heap_bytes -= entry.heap_bytes();
+        let is_new = entry.take(holder);
+        self.entry_heap_bytes += entry.heap_bytes();
+        Some((is_new, entry.phase))
     }
 
     /// Removes the entries for which `is_kept` returns false.
     pub(super) fn retain(&mut self, mut is_kept: impl FnMut(TraceId, &mut Entry) -> bool) {
         self.entries.retain(|id, entry| is_kept(*id, entry));
+        self.entry_heap_bytes = self.entries.values().map(Entry::heap_bytes).sum();
+    }
+
+    /// Returns the bytes that the entries take.
+    pub(super) fn entry_bytes(&self) -> usize {
+        self.entries.len() * size_of::<(TraceId, Entry)>() + self.entry_heap_bytes
     }
 
     /// Brings the time of an entry forward.
     pub(super) fn bring_forward(&mut self, id: TraceId, due_ms: Millis, trigger: Trigger) {
         let Some(entry) = self.entries.get_mut(&id).filter(|entry| due_ms < entry.due_ms) else { return };
         (entry.due_ms, entry.trigger) = (due_ms, trigger);
-        self.queue(id, due_ms);
+        let phase = entry.phase;
+        self.queue(id, phase, due_ms);
     }
 
-    fn queue(&mut self, id: TraceId, due_ms: Millis) {
-        if self.due.len() > 2 * self.entries.len() + STALE_MIN {
-            let entries = &self.entries;
-            self.due.retain(|Reverse((at, id))| entries.get(&TraceId(*id)).is_some_and(|entry| entry.due_ms == *at));
+    fn queue(&mut self, id: TraceId, phase: Phase, due_ms: Millis) {
+        let Owned { entries, due, .. } = self;
+        let due = &mut due[phase as usize];
+        if due.len() > 2 * entries.len() + STALE_MIN {
+            due.retain(|Reverse((at, id))| is_due(entries, TraceId(*id), phase, *at));
         }
-        self.due.push(Reverse((due_ms, id.0)));
+        due.push(Reverse((due_ms, id.0)));
     }
 
     /// Returns the next trace whose time has come. It is not due any more afterwards.
     pub(super) fn pop_due(&mut self, now_ms: Millis) -> Option<TraceId> {
-        while self.due.peek().is_some_and(|Reverse((at, _))| *at <= now_ms) {
-            if let Some(id) = self.pop() {
-                return Some(id);
+        for phase in Phase::ALL {
+            while self.due[phase as usize].peek().is_some_and(|Reverse((at, _))| *at <= now_ms) {
+                if let Some(id) = self.pop(phase) {
+                    return Some(id);
+                }
             }
         }
         None
     }
 
-    /// Returns the trace whose time comes first, for a time that is taken off the queue.
-    pub(super) fn pop_first(&mut self) -> Option<TraceId> {
-        while !self.due.is_empty() {
-            if let Some(id) = self.pop() {
-                return Some(id);
+    /// Returns the trace that is given up first, for a time that is taken off its queue: the oldest dropped one, or else the
+    /// undecided one whose time comes first.
+    pub(super) fn pop_first(&mut self) -> Option<(TraceId, Phase)> {
+        for phase in [Phase::Dropped, Phase::Waiting] {
+            while !self.due[phase as usize].is_empty() {
+                if let Some(id) = self.pop(phase) {
+                    return Some((id, phase));
+                }
             }
         }
         None
     }
 
-    /// Takes the first time off the queue. Returns its trace if the time is not stale.
-    fn pop(&mut self) -> Option<TraceId> {
-        let Reverse((at, id)) = self.due.pop()?;
-        self.entries.get(&TraceId(id)).filter(|entry| entry.due_ms == at).map(|_| TraceId(id))
+    /// Takes the first time off a queue. Returns its trace if the time is not stale.
+    fn pop(&mut self, phase: Phase) -> Option<TraceId> {
+        let Reverse((at, id)) = self.due[phase as usize].pop()?;
+        let id = TraceId(id);
+        is_due(&self.entries, id, phase, at).then_some(id)
     }
 
     fn hash(&self, id: TraceId) -> u64 {
@@ -214,8 +265,8 @@ impl Owned {
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
-        let keys: usize = if self.entries.is_empty() { 0 } else { self.entries.len() * 2 * size_of::<Holder>() };
-        self.entries.allocation_size() + keys + self.due.capacity() * size_of::<Reverse<(Millis, [u8; 16])>>()
+        let due: usize = self.due.iter().map(|due| due.capacity() * size_of::<Reverse<(Millis, [u8; 16])>>()).sum();
+        self.entries.allocation_size() + self.entry_heap_bytes + due
     }
 
     /// Returns the most bytes of the remembered verdicts.

@@ -18,10 +18,26 @@ const UNLISTED_MS: Millis = 10_000;
 struct Unconfirmed {
     keep: Keep,
     relay: bool,
-    /// The time of the next attempt.
-    next_ms: Millis,
+    /// The number of the next attempt.
+    attempt: u64,
     /// The time of the first one.
     since_ms: Millis,
+}
+
+/// A time at which a proof is sent again. It is stale if the proof has an attempt with another number.
+#[derive(Clone, Copy, Debug)]
+struct Attempt {
+    at_ms: Millis,
+    number: u64,
+    to: MemberId,
+    id: TraceId,
+}
+
+type Unconfirmeds = HashMap<(MemberId, TraceId), Unconfirmed, SeedableRandomState>;
+
+/// Returns true if the attempt is not stale.
+fn is_live(unconfirmed: &Unconfirmeds, attempt: &Attempt) -> bool {
+    unconfirmed.get(&(attempt.to, attempt.id)).is_some_and(|known| known.attempt == attempt.number)
 }
 
 /// A proof that is to be sent to a member.
@@ -44,10 +60,16 @@ pub(super) struct Logged {
 /// The proofs that are unconfirmed, and those of the last while.
 #[derive(Debug)]
 pub(super) struct Proofs {
-    unconfirmed: HashMap<(MemberId, TraceId), Unconfirmed, SeedableRandomState>,
+    unconfirmed: Unconfirmeds,
     /// The attempts, in the order of their times; stale ones included.
-    attempts: VecDeque<(Millis, MemberId, TraceId)>,
+    attempts: VecDeque<Attempt>,
+    /// The attempts so far.
+    attempt_count: u64,
     log: VecDeque<Logged>,
+    /// The number of the first proof in the log. They are numbered in the order in which they came.
+    log_start: u64,
+    /// The proofs that were given up for others since they were counted.
+    given_up: u64,
     repeat_ms: Millis,
     retain_ms: Millis,
     /// The most unconfirmed proofs, and the most proofs in the log. The oldest are given up for others.
@@ -57,8 +79,22 @@ pub(super) struct Proofs {
 impl Proofs {
     pub(super) fn new(repeat_ms: Millis, retain_ms: Millis, proofs_max: usize, hasher: SeedableRandomState) -> Self {
         let unconfirmed = HashMap::with_hasher(hasher);
-        let (attempts, log) = (VecDeque::new(), VecDeque::new());
-        Proofs { unconfirmed, attempts, log, repeat_ms, retain_ms, proofs_max: proofs_max.max(1) }
+        Proofs {
+            unconfirmed,
+            attempts: VecDeque::new(),
+            attempt_count: 0,
+            log: VecDeque::new(),
+            log_start: 0,
+            given_up: 0,
+            repeat_ms,
+            retain_ms,
+            proofs_max: proofs_max.max(1),
+        }
+    }
+
+    /// Sets the time for which a proof can help.
+    pub(super) fn set_retain_ms(&mut self, retain_ms: Millis) {
+        self.retain_ms = retain_ms;
     }
 
     /// Notes that a proof goes to a member. Returns false if the same one is on its way.
@@ -68,16 +104,48 @@ impl Proofs {
         if self.unconfirmed.get(&(to, id)).is_some_and(is_same) {
             return false;
         }
-        while self.unconfirmed.len() >= self.proofs_max || self.attempts.len() >= 2 * self.proofs_max {
-            let Some((at_ms, to, id)) = self.attempts.pop_front() else { break };
-            if self.unconfirmed.get(&(to, id)).is_some_and(|known| known.next_ms == at_ms) {
-                self.unconfirmed.remove(&(to, id));
+        self.make_room();
+        let attempt = self.attempt(to, id, now_ms);
+        self.unconfirmed.insert((to, id), Unconfirmed { keep, relay, attempt, since_ms: now_ms });
+        true
+    }
+
+    /// Plans an attempt to send a proof again. Returns its number.
+    fn attempt(&mut self, to: MemberId, id: TraceId, now_ms: Millis) -> u64 {
+        self.attempt_count += 1;
+        let number = self.attempt_count;
+        self.attempts.push_back(Attempt { at_ms: now_ms + self.repeat_ms, number, to, id });
+        number
+    }
+
+    /// Makes room for one more proof. The oldest is given up for it if need be.
+    fn make_room(&mut self) {
+        let Proofs { unconfirmed, attempts, proofs_max, given_up, .. } = self;
+        if attempts.len() >= 2 * *proofs_max {
+            attempts.retain(|attempt| is_live(unconfirmed, attempt));
+        }
+        while unconfirmed.len() >= *proofs_max {
+            let Some(oldest) = attempts.pop_front() else { break };
+            if is_live(unconfirmed, &oldest) {
+                unconfirmed.remove(&(oldest.to, oldest.id));
+                *given_up += 1;
             }
         }
-        let next_ms = now_ms + self.repeat_ms;
-        self.unconfirmed.insert((to, id), Unconfirmed { keep, relay, next_ms, since_ms: now_ms });
-        self.attempts.push_back((next_ms, to, id));
-        true
+    }
+
+    /// Returns true if there is room for proofs that can wait.
+    pub(super) fn has_room(&self) -> bool {
+        self.unconfirmed.len() < self.proofs_max.div_ceil(2)
+    }
+
+    /// Notes that proofs were not sent where they should have been.
+    pub(super) fn give_up(&mut self, proofs: u64) {
+        self.given_up += proofs;
+    }
+
+    /// Returns the number of proofs that were given up since the last call.
+    pub(super) fn take_given_up(&mut self) -> u64 {
+        std::mem::take(&mut self.given_up)
     }
 
     pub(super) fn confirmed(&mut self, by: MemberId, id: TraceId) {
@@ -91,9 +159,9 @@ impl Proofs {
 
     /// Returns the next proof that is to be sent again.
     pub(super) fn next_attempt(&mut self, now_ms: Millis, is_live: impl Fn(MemberId) -> bool) -> Option<Sent> {
-        while let Some(&(at_ms, to, id)) = self.attempts.front().filter(|(at_ms, ..)| *at_ms <= now_ms) {
+        while let Some(&Attempt { number, to, id, .. }) = self.attempts.front().filter(|next| next.at_ms <= now_ms) {
             self.attempts.pop_front();
-            let Some(known) = self.unconfirmed.get_mut(&(to, id)).filter(|known| known.next_ms == at_ms) else {
+            let Some(&known) = self.unconfirmed.get(&(to, id)).filter(|known| known.attempt == number) else {
                 continue;
             };
             // A member that has just come may not be listed yet.
@@ -102,10 +170,9 @@ impl Proofs {
                 self.unconfirmed.remove(&(to, id));
                 continue;
             }
-            known.next_ms = now_ms + self.repeat_ms;
-            let sent = Sent { to, id, keep: known.keep, relay: known.relay };
-            self.attempts.push_back((known.next_ms, to, id));
-            return Some(sent);
+            let attempt = self.attempt(to, id, now_ms);
+            self.unconfirmed.insert((to, id), Unconfirmed { attempt, ..known });
+            return Some(Sent { to, id, keep: known.keep, relay: known.relay });
         }
         None
     }
@@ -114,20 +181,32 @@ impl Proofs {
     pub(super) fn log(&mut self, id: TraceId, keep: Keep, now_ms: Millis) {
         self.forget_old(now_ms);
         if self.log.len() >= self.proofs_max {
-            self.log.pop_front();
+            self.forget_first();
         }
         self.log.push_back(Logged { at_ms: now_ms, id, keep });
     }
 
-    /// Returns the proofs since `from_ms` that can still help.
-    pub(super) fn since(&self, from_ms: Millis) -> Vec<Logged> {
-        self.log.iter().filter(|logged| logged.at_ms >= from_ms).copied().collect()
+    /// Returns the numbers of the first proof in the log and of the next one that comes.
+    pub(super) fn log_range(&self) -> (u64, u64) {
+        (self.log_start, self.log_start + self.log.len() as u64)
     }
 
+    /// Returns the first proof in the log from this number on, with its number.
+    pub(super) fn logged(&self, from: u64) -> Option<(u64, Logged)> {
+        let number = from.max(self.log_start);
+        self.log.get((number - self.log_start) as usize).map(|logged| (number, *logged))
+    }
+
+    /// Forgets the proofs that cannot help any more.
     pub(super) fn forget_old(&mut self, now_ms: Millis) {
         while self.log.front().is_some_and(|logged| logged.at_ms + self.retain_ms <= now_ms) {
-            self.log.pop_front();
+            self.forget_first();
         }
+    }
+
+    fn forget_first(&mut self) {
+        self.log.pop_front();
+        self.log_start += 1;
     }
 
     /// Returns the number of unconfirmed proofs.
@@ -137,7 +216,7 @@ impl Proofs {
 
     pub(super) fn heap_bytes(&self) -> usize {
         self.unconfirmed.allocation_size()
-            + self.attempts.capacity() * size_of::<(Millis, MemberId, TraceId)>()
+            + self.attempts.capacity() * size_of::<Attempt>()
             + self.log.capacity() * size_of::<Logged>()
     }
 }

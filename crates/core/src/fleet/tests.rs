@@ -5,13 +5,13 @@ use std::sync::{Arc, LazyLock};
 use proptest::prelude::*;
 
 use super::message::{BatchError, FleetKeep, FleetVerdict, HEADER_BYTES, Header, Malformed, Message};
-use super::{Member, MemberFacts, MemberId, MemberSettings, View};
+use super::{Member, MemberFacts, MemberId, MemberSettings, MemberWaits, View};
 use crate::otlp::TraceId;
 use crate::otlp::scan::SpanFact;
 use crate::sampling::{ConfigMark, NameMark, Policies, Summary, Threshold};
 use crate::tail::tally::Trigger;
 
-fn fact() -> SpanFact {
+pub(super) fn fact() -> SpanFact {
     SpanFact {
         trace_id: TraceId([0; 16]),
         start_unix_nano: 0,
@@ -195,15 +195,16 @@ static COMPILED: LazyLock<Arc<Policies>> = LazyLock::new(|| {
 });
 
 const TRACES_MAX: usize = 4;
+const WAITS: MemberWaits = MemberWaits { rescue_ms: Some(5_000), retain_ms: 10_000, trace_wait_ms_max: 13_000 };
 
 /// Returns the member 1, which knows the member 2, and the member 3 with other policies.
 fn small_member() -> Member {
     let settings = MemberSettings {
         grace_ms: 500,
         repeat_ms: 1_000,
-        rescue_ms: Some(5_000),
-        retain_ms: 10_000,
+        waits: WAITS,
         traces_max: TRACES_MAX,
+        trace_bytes_max: TRACES_MAX * 640,
         proofs_max: TRACES_MAX,
         kept_ids: 64,
         dropped_ids: 64,

@@ -3,6 +3,9 @@
 use crate::otlp::TraceId;
 use crate::sampling::ConfigMark;
 
+/// The most members of a fleet. Of a longer list, those with the smallest numbers count.
+pub const MEMBERS_MAX: usize = 256;
+
 /// The number of an instance, random at its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemberId(pub u64);
@@ -48,6 +51,17 @@ impl View {
     #[must_use]
     pub fn ids(&self) -> &[MemberId] {
         &self.0
+    }
+
+    /// Returns true if this is one of the members.
+    #[must_use]
+    pub fn contains(&self, id: MemberId) -> bool {
+        self.0.binary_search(&id).is_ok()
+    }
+
+    /// Returns the bytes of memory that the list takes.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.0.capacity() * size_of::<MemberId>()
     }
 
     /// Returns the owner of a trace: the member with the greatest weight for it. `None` if there are no members. When

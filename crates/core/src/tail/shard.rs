@@ -295,7 +295,9 @@ impl Shard {
         let Some(wait_ms) = round.limits.after_root_ms else { return };
         let Some(trace) = self.traces.get_mut(slot) else { return };
         let at = Moment::new(round.now_ms + wait_ms);
-        if let HeldState::Pending { due, .. } = trace.state
+        // A trace whose owner is asked waits for its verdict, and is not put off again.
+        if let HeldState::Pending { due, trigger } = trace.state
+            && trigger != Trigger::Alone
             && at.is_before(due)
         {
             trace.state = HeldState::Pending { due: at, trigger: Trigger::RootReceived };
@@ -452,9 +454,10 @@ impl Shard {
         }
     }
 
-    /// Drops a trace. It stays rescuable for a while, but not if memory is short or the process is shutting down.
+    /// Drops a trace. It stays rescuable for a while, but not if memory is short or the process is shutting down. The trigger
+    /// of a verdict of the fleet says nothing about the memory here.
     fn drop_trace(&mut self, slot: SlotNumber, trigger: Trigger, round: &mut WorkRound<'_>) {
-        let is_held = !matches!(trigger, Trigger::Pressure | Trigger::Shutdown);
+        let is_held = round.follows || !matches!(trigger, Trigger::Pressure | Trigger::Shutdown);
         let Some(is_unrepresented) = self.is_unrepresented(slot, round) else { return };
         let (Some(window_ms), true) = (round.limits.rescue_window_ms, is_held) else {
             return self.release(slot, trigger, None, is_unrepresented, round);

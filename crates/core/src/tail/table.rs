@@ -14,6 +14,7 @@ use foldhash::fast::SeedableRandomState;
 use parking_lot::Mutex;
 
 use self::arrivals::{Arrivals, refresh};
+pub use self::fleet::AgainCursor;
 use super::compression::{Compression, SCRATCH_BYTES_MAX};
 use super::decision::DecisionLog;
 use super::fate::{Fate, TraceReport};

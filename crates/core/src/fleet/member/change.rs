@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Left, Member, MemberFacts, MemberId, Message, Moved, Past, Phase, View};
+use super::telling::Change;
+use super::{Left, MEMBERS_MAX, Member, MemberFacts, MemberId, MemberWaits, Message, Moved, Past, Phase, View};
 use crate::sampling::{ConfigMark, Policies};
 use crate::tail::table::Millis;
 
@@ -13,9 +14,14 @@ const PAST_MAX: usize = 64;
 /// The time for which a member that has left may still be in lists.
 const LEFT_MS: Millis = 10_000;
 
+/// The most members that are remembered as having left.
+pub(super) const LEFT_MAX: usize = MEMBERS_MAX;
+
 impl Member {
-    /// Takes the list of all members. This member counts whether it is listed or not.
-    pub fn set_members(&mut self, listed: Vec<MemberFacts>, now_ms: Millis) {
+    /// Takes the list of all members; see [`MEMBERS_MAX`]. This member counts whether it is listed or not.
+    pub fn set_members(&mut self, mut listed: Vec<MemberFacts>, now_ms: Millis) {
+        listed.sort_unstable();
+        listed.truncate(MEMBERS_MAX);
         self.listed = listed;
         let left = &self.left;
         let listed = self.listed.iter().filter(|facts| !left.iter().any(|left| left.id == facts.id));
@@ -26,14 +32,13 @@ impl Member {
         if view == self.view && others == self.others {
             return;
         }
-        self.proofs.retain_members(|id| view.ids().contains(&id) || others.ids().contains(&id));
-        let joined: Vec<MemberId> =
-            others.ids().iter().copied().filter(|&id| !self.others.ids().contains(&id)).collect();
+        self.proofs.retain_members(|id| view.contains(id) || others.contains(id));
+        let joined = View::new(others.ids().iter().copied().filter(|&id| !self.others.contains(id)));
         self.others = others;
         self.change_view(view, now_ms);
         // Members with other policies report to nobody here, so they are told what was kept before they came.
-        for logged in self.proofs.since(now_ms.saturating_sub(self.settings.retain_ms)) {
-            self.send_proofs(&joined, logged.id, logged.keep, now_ms);
+        if !joined.ids().is_empty() {
+            self.tell_later(Change::Joined(joined));
         }
     }
 
@@ -48,15 +53,7 @@ impl Member {
         // Their holders report them to their owner.
         let own = self.own;
         self.owned.retain(|id, entry| entry.phase == Phase::Dropped || view.owner(id) == Some(own));
-        for logged in self.proofs.since(now_ms.saturating_sub(self.settings.retain_ms)) {
-            let owner = before.owner(logged.id);
-            if owner == self.view.owner(logged.id) {
-                continue;
-            }
-            let is_live = owner.is_some_and(|owner| self.is_live(owner));
-            let targets = if is_live { self.view.owner(logged.id).into_iter().collect() } else { self.everybody() };
-            self.send_proofs(&targets, logged.id, logged.keep, now_ms);
-        }
+        self.tell_later(Change::View { before: before.clone(), after: view });
         let known = self.out.moved.take();
         // Two changes in a row: whatever has moved in between is reported, too.
         let before = if known.is_none() { Some(before) } else { None };
@@ -64,7 +61,7 @@ impl Member {
     }
 
     fn remember_past(&mut self, view: Option<View>, now_ms: Millis) {
-        let until_ms = now_ms + self.settings.retain_ms;
+        let until_ms = now_ms + self.settings.waits.retain_ms;
         if self.past.len() >= PAST_MAX {
             self.past.clear();
             self.past.push_back(Past { until_ms, view: None });
@@ -74,8 +71,16 @@ impl Member {
 
     /// Notes that a member leaves. If it hands its undecided traces over, the summaries of who takes them count.
     pub(super) fn goes(&mut self, from: MemberId, hands_over: bool, now_ms: Millis) {
-        if !self.left.iter().any(|left| left.id == from) {
-            self.left.push(Left { id: from, until_ms: now_ms + LEFT_MS, hands_over });
+        match self.left.iter_mut().find(|left| left.id == from) {
+            // It has said so before.
+            Some(left) if left.hands_over || !hands_over => return,
+            Some(left) => left.hands_over = true,
+            None => {
+                if self.left.len() >= LEFT_MAX {
+                    self.left.remove(0);
+                }
+                self.left.push(Left { id: from, until_ms: now_ms + LEFT_MS, hands_over });
+            }
         }
         let listed = std::mem::take(&mut self.listed);
         self.set_members(listed, now_ms);
@@ -105,6 +110,12 @@ impl Member {
             }
             (None, true) | (Some(_), false) => {}
         }
+    }
+
+    /// Puts other waits in force, for what comes from now on.
+    pub fn set_waits(&mut self, waits: MemberWaits) {
+        self.settings.waits = waits;
+        self.proofs.set_retain_ms(waits.retain_ms);
     }
 
     /// Puts other policies in force.

@@ -11,7 +11,7 @@ use crate::tail::fleet::Proof;
 use crate::tail::table::Millis;
 use crate::tail::tally::Trigger;
 
-type Targets = SmallVec<[MemberId; 4]>;
+pub(super) type Targets = SmallVec<[MemberId; 4]>;
 
 impl Member {
     /// Takes a proof of the own table.
@@ -83,7 +83,7 @@ impl Member {
                 return;
             }
             let (view, others) = (&self.view, &self.others);
-            let is_live = |id| view.ids().contains(&id) || others.ids().contains(&id);
+            let is_live = |id| view.contains(id) || others.contains(id);
             let Some(Sent { to, id, keep, relay }) = self.proofs.next_attempt(now_ms, is_live) else { return };
             self.out.counts.repeated_proofs += 1;
             let keep = self.fleet_keep(keep);
@@ -112,6 +112,6 @@ impl Member {
     }
 
     pub(super) fn is_live(&self, member: MemberId) -> bool {
-        self.view.ids().contains(&member) || self.others.ids().contains(&member)
+        self.view.contains(member) || self.others.contains(member)
     }
 }

@@ -14,13 +14,13 @@ use prost::Message as _;
 use super::scenario::{Event, Kind, RATIO, Scenario, SimSpan};
 use crate::budget::Budget;
 use crate::fleet::message::{FleetVerdict, Header, Message};
-use crate::fleet::{Member, MemberFacts, MemberId, MemberSettings};
+use crate::fleet::{Member, MemberFacts, MemberId, MemberSettings, MemberWaits};
 use crate::otlp::scan::{self, Scan};
 use crate::sampling::{ConfigMark, Policies};
 use crate::tail::Table;
 use crate::tail::fleet::{FleetTimes, TableFleet};
 use crate::tail::table::handoff::{HandoffCursor, write_request};
-use crate::tail::table::{Millis, RoundOutcome};
+use crate::tail::table::{AgainCursor, Millis, RoundOutcome};
 
 const MS: u64 = 1_000_000;
 const EPOCH: u64 = 1_700_000_000_000 * MS;
@@ -118,9 +118,9 @@ impl<'s> World<'s> {
         let settings = MemberSettings {
             grace_ms: 500,
             repeat_ms: 1_000,
-            rescue_ms: Some(30_000),
-            retain_ms: 40_000,
+            waits: MemberWaits { rescue_ms: Some(30_000), retain_ms: 40_000, trace_wait_ms_max: 8_000 },
             traces_max: 10_000,
+            trace_bytes_max: 6_400_000,
             proofs_max: 10_000,
             kept_ids: 10_000,
             dropped_ids: 10_000,
@@ -293,7 +293,8 @@ impl<'s> World<'s> {
             if let Some(moved) = node.member.out().moved.take()
                 && self.plant != Some(Plant::KeepsOwners)
             {
-                node.table.report_again(|id| moved.concerns(id), now_ms);
+                let mut cursor = AgainCursor::default();
+                while node.table.report_again(&mut cursor, |id| moved.concerns(id), now_ms) {}
             }
             self.tell_member(at);
             let messages = std::mem::take(&mut self.nodes[at].member.out().messages);

@@ -40,13 +40,17 @@ impl DropKind {
     }
 }
 
-/// Notes on a dropped trace that is held, in 16 bits: the number of its late spans, which saturates, and a bit.
+/// Notes on a dropped trace that is held, in 16 bits: the number of its late spans, which saturates, and three bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct DropNotes(u16);
 
 impl DropNotes {
     const UNREPRESENTED: u16 = 1 << (u16::BITS - 1);
-    const LATE_SPANS_MAX: u16 = DropNotes::UNREPRESENTED - 1;
+    /// Late spans have come since the last report to the fleet.
+    const NEW_LATE: u16 = 1 << (u16::BITS - 2);
+    /// The owner has not answered the last report of late spans.
+    const ASKED: u16 = 1 << (u16::BITS - 3);
+    const LATE_SPANS_MAX: u16 = DropNotes::ASKED - 1;
 
     /// Returns the notes on a trace without late spans.
     pub(super) fn new(is_unrepresented: bool) -> Self {
@@ -64,6 +68,24 @@ impl DropNotes {
 
     pub(super) fn add_late(&mut self, spans: u32) {
         let late_spans = self.late_spans().saturating_add(spans).min(DropNotes::LATE_SPANS_MAX.into());
-        self.0 = self.0 & DropNotes::UNREPRESENTED | late_spans as u16;
+        self.0 = self.0 & !DropNotes::LATE_SPANS_MAX | DropNotes::NEW_LATE | late_spans as u16;
+    }
+
+    /// Returns true if there are late spans of which the owner may not know.
+    pub(super) fn has_unanswered(self) -> bool {
+        self.0 & (DropNotes::NEW_LATE | DropNotes::ASKED) != 0
+    }
+
+    /// Notes that a report goes to the owner. Returns true if it has late spans, and needs an answer.
+    pub(super) fn ask(&mut self) -> bool {
+        if self.0 & DropNotes::NEW_LATE != 0 {
+            self.0 = self.0 & !DropNotes::NEW_LATE | DropNotes::ASKED;
+        }
+        self.0 & DropNotes::ASKED != 0
+    }
+
+    /// Returns the notes after an answer of the owner.
+    pub(super) fn answered(self) -> Self {
+        DropNotes(self.0 & !DropNotes::ASKED)
     }
 }

@@ -19,9 +19,12 @@ pub(in crate::tail) const FLEET_TRACE_BYTES: usize =
 /// The time by which a report of a large stale trace is put off, until its spans have been read without a lock.
 const STALE_MS: Millis = 50;
 
-/// The turns over which the reports to new owners are spread, and the length of one.
-const AGAIN_TURNS: u64 = 32;
-const AGAIN_TURN_MS: Millis = 30;
+/// The time over which the reports to new owners are spread.
+const AGAIN_MS: Millis = 960;
+
+/// The slots that are looked at for them under one hold of the lock: the owner of a trace takes a microsecond in a large
+/// fleet.
+const AGAIN_SLOTS_MAX: SlotNumber = 512;
 
 /// The reports of one trace.
 #[derive(Clone, Copy, Debug)]
@@ -103,8 +106,8 @@ impl Shard {
         })
     }
 
-    /// Reports the trace in `slot`. A trace that waits for the verdict of its owner, or was dropped without it, is reported
-    /// again until the owner has answered.
+    /// Reports the trace in `slot`. A trace that waits for the verdict of its owner, was dropped without it, or has got late
+    /// spans since, is reported again until the owner has answered.
     fn report_now(&mut self, slot: SlotNumber, round: &mut WorkRound<'_>) {
         let (Some(fleet), Some(trace)) = (&round.limits.fleet, self.traces.get_mut(slot)) else {
             return self.due_reports.forget(slot);
@@ -119,14 +122,16 @@ impl Shard {
             return self.due_reports.plan(slot, STALE_MS, round.now_ms);
         }
         trace.refresh(round);
-        let (due_in_ms, trigger, waits) = match trace.state {
-            HeldState::Pending { trigger: Trigger::Alone, .. } => (0, Trigger::DecisionWait, true),
-            HeldState::Pending { due, trigger } => (due.not_before(round.now_ms) - round.now_ms, trigger, true),
-            HeldState::Dropped { trigger, .. } => (0, trigger, false),
+        let has_late = match &mut trace.state {
+            HeldState::Pending { .. } => false,
+            HeldState::Dropped { notes, .. } => notes.ask(),
         };
-        let is_asked = match trace.state {
-            HeldState::Pending { trigger, .. } => trigger == Trigger::Alone,
-            HeldState::Dropped { trigger, .. } => is_without_owner(trigger),
+        let (due_in_ms, trigger, waits, is_asked) = match trace.state {
+            HeldState::Pending { trigger: Trigger::Alone, .. } => (0, Trigger::DecisionWait, true, true),
+            HeldState::Pending { due, trigger } => (due.not_before(round.now_ms) - round.now_ms, trigger, true, false),
+            // The owner answers what was dropped without it.
+            HeldState::Dropped { .. } if has_late => (0, Trigger::Alone, false, true),
+            HeldState::Dropped { trigger, .. } => (0, trigger, false, is_without_owner(trigger)),
         };
         round.fleet.reports.push(Report { id: trace.id, summary: trace.summary.clone(), due_in_ms, trigger, waits });
         if is_asked {
@@ -147,20 +152,30 @@ impl Shard {
         true
     }
 
-    /// Plans reports of the traces for which `is_wanted` returns true, if they are undecided or were dropped without the
-    /// owner. Spreads them over a second.
-    pub(in crate::tail) fn report_again(&mut self, is_wanted: &impl Fn(TraceId) -> bool, now_ms: Millis) {
-        for slot in 0..self.traces.slot_count() {
+    /// Plans reports of some traces from slot `from` on for which `is_wanted` returns true, if their owner has yet to answer:
+    /// they are undecided, were dropped without it, or have got late spans since. Spreads the reports over a second. Returns
+    /// the slot to continue with; `None` at the end.
+    pub(in crate::tail) fn report_again(
+        &mut self,
+        from: SlotNumber,
+        is_wanted: &impl Fn(TraceId) -> bool,
+        now_ms: Millis,
+    ) -> Option<SlotNumber> {
+        let slots = self.traces.slot_count();
+        let end = slots.min(from.saturating_add(AGAIN_SLOTS_MAX));
+        for slot in from..end {
             let Some(trace) = self.traces.get(slot) else { continue };
             let is_open = match trace.state {
                 HeldState::Pending { .. } => true,
-                HeldState::Dropped { trigger, .. } => is_without_owner(trigger),
+                HeldState::Dropped { trigger, notes, .. } => is_without_owner(trigger) || notes.has_unanswered(),
             };
             if is_open && is_wanted(trace.id) {
-                let wait_ms = u64::from(slot) % AGAIN_TURNS * AGAIN_TURN_MS;
+                // The times ascend, so each one comes at the end of the queue, or close to it.
+                let wait_ms = u64::from(slot) * AGAIN_MS / u64::from(slots);
                 self.due_reports.plan(slot, wait_ms, now_ms);
             }
         }
+        (end < slots).then_some(end)
     }
 
     /// Follows the verdict of the fleet on the trace with this hash.
@@ -180,9 +195,10 @@ impl Shard {
                 round.tally.split_traces += u64::from(is_without_owner(dropped_by));
                 self.keep_held(slot, hash, Keep { rescued: true, ..keep }, Trigger::Rescue, round);
             }
-            (HeldState::Dropped { expiry, notes, .. }, Verdict::Dropped | Verdict::DroppedByPolicy(_)) => {
+            (HeldState::Dropped { expiry, trigger: own, notes }, Verdict::Dropped | Verdict::DroppedByPolicy(_)) => {
                 // The owner knows of it, so it is not reported again.
-                trace.state = HeldState::Dropped { expiry, trigger, notes };
+                let trigger = if is_without_owner(own) { trigger } else { own };
+                trace.state = HeldState::Dropped { expiry, trigger, notes: notes.answered() };
             }
             (HeldState::Pending { .. }, Verdict::Kept(keep)) => self.keep_held(slot, hash, keep, trigger, round),
             (HeldState::Pending { .. }, verdict) => {

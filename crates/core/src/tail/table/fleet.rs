@@ -5,6 +5,14 @@ use std::sync::Arc;
 use super::{InForce, Millis, RoundOutcome, Table, hash, shard_of};
 use crate::otlp::TraceId;
 use crate::tail::fleet::{Followed, TableFleet};
+use crate::tail::slots::SlotNumber;
+
+/// The place up to which a table has planned reports again. The default is the beginning.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AgainCursor {
+    shard: usize,
+    slot: SlotNumber,
+}
 
 impl Table {
     /// Returns the table, which must be empty, as a part of `fleet`.
@@ -17,10 +25,16 @@ impl Table {
         self
     }
 
-    /// Plans reports of the traces for which `is_wanted` returns true, because they have another owner now: of those that
-    /// are undecided, and of those that were dropped without their owner.
-    pub fn report_again(&self, is_wanted: impl Fn(TraceId) -> bool, now_ms: Millis) {
-        self.shards.iter().for_each(|shard| shard.lock().report_again(&is_wanted, now_ms));
+    /// Plans reports of some traces after `cursor` for which `is_wanted` returns true, because they have another owner now:
+    /// of those that the owner has yet to answer. Returns true if there are more. Other work can go on in between.
+    pub fn report_again(&self, cursor: &mut AgainCursor, is_wanted: impl Fn(TraceId) -> bool, now_ms: Millis) -> bool {
+        let Some(shard) = self.shards.get(cursor.shard) else { return false };
+        let next = shard.lock().report_again(cursor.slot, &is_wanted, now_ms);
+        *cursor = match next {
+            Some(slot) => AgainCursor { slot, ..*cursor },
+            None => AgainCursor { shard: cursor.shard + 1, slot: 0 },
+        };
+        cursor.shard < self.shards.len()
     }
 
     /// Follows the verdict of the fleet on a trace.

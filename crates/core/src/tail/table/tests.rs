@@ -1,4 +1,5 @@
 mod dry_run;
+mod fleet;
 mod handoff;
 mod replace;
 mod reports;

@@ -1,0 +1,216 @@
+//! The bounds of a member, and what it does when it reaches them.
+
+use super::change::LEFT_MAX;
+use super::*;
+use crate::fleet::tests::fact;
+use crate::sampling::NameMark;
+use crate::tail::fleet::Proof;
+
+const POLICIES: &str = "
+tail_sampling:
+  policies:
+    - {name: errors, type: error}
+    - {name: ratio, type: probabilistic, probabilistic: {sampling_percentage: 10}}
+";
+const SETTINGS: MemberSettings = MemberSettings {
+    grace_ms: 500,
+    repeat_ms: 1_000,
+    waits: MemberWaits { rescue_ms: Some(20_000), retain_ms: 30_000, trace_wait_ms_max: 13_000 },
+    traces_max: 4,
+    trace_bytes_max: 4 << 10,
+    proofs_max: 4,
+    kept_ids: 64,
+    dropped_ids: 64,
+};
+const OTHER: u64 = 2;
+
+/// Returns the member 1, which knows the member 2.
+fn member() -> Member {
+    let settings = crate::testing::load(POLICIES).unwrap().tail_sampling;
+    let policies = Arc::new(Policies::compile_set(settings.policy_set(), None).unwrap());
+    let mut member = Member::new(MemberId(1), ConfigMark(1), policies, SETTINGS, 1);
+    member.set_members(vec![facts(1, 1), facts(OTHER, 1)], 0);
+    member.set_up(true, 0);
+    member
+}
+
+fn facts(id: u64, config: u64) -> MemberFacts {
+    MemberFacts { id: MemberId(id), config: ConfigMark(config) }
+}
+
+/// Returns the id of a trace that the ratio drops.
+fn dropped(n: u8) -> TraceId {
+    TraceId([n, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+}
+
+/// Tells the member that `from` has a span of a trace, which is undecided there for `due_in_ms`.
+fn hears(member: &mut Member, from: u64, id: TraceId, due_in_ms: Millis, now_ms: Millis) {
+    let mut summary = Summary::of_generation(member.generation());
+    summary.add(&fact());
+    let message = Message::Summary { id, due_in_ms, trigger: Trigger::RootReceived, waits: true, summary };
+    member.receive(MemberId(from), ConfigMark(1), message, now_ms);
+}
+
+/// Returns the traces that the member 2 is told to drop.
+fn drops(member: &mut Member) -> Vec<(TraceId, Trigger)> {
+    let messages = std::mem::take(&mut member.out().messages);
+    let verdicts = messages.into_iter().filter_map(|(to, message)| match message {
+        Message::Verdict { id, verdict: FleetVerdict::Dropped, trigger } if to == MemberId(OTHER) => {
+            Some((id, trigger))
+        }
+        _ => None,
+    });
+    verdicts.collect()
+}
+
+fn proves(member: &mut Member, n: u8, was_dropped: bool, now_ms: Millis) {
+    let keep = FleetKeep { policy: NameMark::of("errors"), threshold: Threshold::ALWAYS, rescued: false };
+    let keep = member.local_keep(keep);
+    member.proof(Proof { id: dropped(n), keep, was_dropped }, now_ms);
+}
+
+/// Returns the proofs that are sent.
+fn proofs(member: &mut Member) -> Vec<(MemberId, TraceId)> {
+    let messages = std::mem::take(&mut member.out().messages);
+    let proofs = messages.into_iter().filter_map(|(to, message)| match message {
+        Message::Proof { id, .. } => Some((to, id)),
+        _ => None,
+    });
+    proofs.collect()
+}
+
+#[test]
+fn a_member_that_says_again_that_it_leaves_costs_nothing() {
+    let mut member = member();
+    let leaves = |member: &mut Member, from, hands_over| {
+        member.receive(MemberId(from), ConfigMark(1), Message::Leaving { hands_over }, 100);
+    };
+    leaves(&mut member, OTHER, true);
+    assert_eq!(member.view().ids(), [MemberId(1)]);
+    // If the list were looked at again, this would be a member.
+    member.listed.push(facts(9, 1));
+    leaves(&mut member, OTHER, true);
+    leaves(&mut member, OTHER, false);
+    assert_eq!(member.view().ids(), [MemberId(1)]);
+    for from in 10..2_000 {
+        leaves(&mut member, from, true);
+    }
+    assert_eq!(member.left.len(), LEFT_MAX);
+}
+
+#[test]
+fn a_member_that_leaves_without_a_handoff_may_still_hand_over() {
+    let mut member = member();
+    hears(&mut member, OTHER, dropped(1), 5_000, 100);
+    for (hands_over, traces) in [(false, 1), (true, 0)] {
+        // The trace has another owner if the view changes, or none.
+        member.receive(MemberId(OTHER), ConfigMark(1), Message::Leaving { hands_over }, 100);
+        assert_eq!(member.owned_traces(), traces, "{hands_over}");
+    }
+}
+
+#[test]
+fn of_a_long_list_some_members_count() {
+    let mut member = member();
+    member.set_members((10..2_000).rev().map(|id| facts(id, 1)).collect(), 100);
+    let ids = member.view().ids();
+    assert_eq!((ids.len(), ids[0], ids[1]), (MEMBERS_MAX + 1, MemberId(1), MemberId(10)));
+    assert!(member.view().contains(MemberId(10)) && !member.view().contains(MemberId(2)));
+}
+
+#[test]
+fn dropped_traces_are_forgotten_before_undecided_ones_are_decided() {
+    let mut member = member();
+    for n in 1..4 {
+        hears(&mut member, OTHER, dropped(n), 100, 0);
+    }
+    assert!(!member.tick(64, 600));
+    assert_eq!(drops(&mut member).len(), 3);
+    assert_eq!(member.owned_traces(), 3, "they are rescuable");
+    for n in 4..8 {
+        hears(&mut member, OTHER, dropped(n), 5_000, 1_000 + u64::from(n));
+        assert_eq!(member.owned_traces(), 4);
+    }
+    assert_eq!((drops(&mut member), member.out().counts.early_traces), (vec![], 0));
+    hears(&mut member, OTHER, dropped(8), 5_000, 2_000);
+    assert_eq!((member.owned_traces(), member.out().counts.early_traces), (4, 1));
+    assert_eq!(
+        drops(&mut member),
+        [(dropped(4), Trigger::RootReceived)],
+        "memory is no reason that the holders know of"
+    );
+}
+
+#[test]
+fn summaries_of_many_holders_take_no_more_than_they_may() {
+    let mut member = member();
+    hears(&mut member, 100, dropped(1), 5_000, 0);
+    let bytes = member.heap_bytes();
+    for from in 101..105 {
+        hears(&mut member, from, dropped(1), 5_000, 0);
+    }
+    assert!(member.heap_bytes() > bytes + 2 * size_of::<Holder>(), "holders are charged");
+    for from in 105..200 {
+        hears(&mut member, from, dropped(1), 5_000, 0);
+        assert!(member.owned.entry_bytes() <= SETTINGS.trace_bytes_max);
+    }
+    assert!(member.out().counts.early_traces > 0);
+}
+
+#[test]
+fn a_wait_is_no_longer_than_that_of_the_configuration_in_force() {
+    let mut member = member();
+    hears(&mut member, OTHER, dropped(1), 80_000_000, 0);
+    member.tick(64, 13_499);
+    assert!(drops(&mut member).is_empty());
+    member.tick(64, 13_500);
+    assert_eq!(drops(&mut member).len(), 1);
+    assert_eq!(member.owned_traces(), 1, "it is rescuable");
+    member.set_waits(MemberWaits { rescue_ms: None, retain_ms: 10_000, trace_wait_ms_max: 1_000 });
+    hears(&mut member, OTHER, dropped(2), 80_000_000, 20_000);
+    member.tick(64, 21_500);
+    assert_eq!((drops(&mut member).len(), member.owned_traces()), (1, 1), "the second one is not");
+}
+
+#[test]
+fn proofs_that_are_given_up_are_counted() {
+    let mut member = member();
+    for n in 1..7 {
+        proves(&mut member, n, true, 0);
+    }
+    assert_eq!(proofs(&mut member).len(), 6);
+    member.tick(64, 0);
+    assert_eq!((member.unconfirmed_proofs(), member.out().counts.given_up_proofs), (4, 2));
+    // Confirmed ones make room, also if all of it happens in one moment.
+    for n in 3..100 {
+        member.receive(MemberId(OTHER), ConfigMark(1), Message::Ack { id: dropped(n) }, 0);
+        proves(&mut member, n + 4, true, 0);
+    }
+    member.tick(64, 0);
+    assert_eq!((member.unconfirmed_proofs(), member.out().counts.given_up_proofs), (4, 2));
+}
+
+#[test]
+fn members_that_join_are_told_earlier_proofs_some_at_a_time() {
+    let mut member = member();
+    member.set_members(vec![facts(1, 1)], 100);
+    // The view of a moment ago counts no more.
+    member.tick(64, 40_000);
+    for n in 1..5 {
+        proves(&mut member, n, false, 40_000);
+    }
+    assert!(proofs(&mut member).is_empty());
+    member.set_members(vec![facts(1, 1), facts(3, 2)], 40_100);
+    let mut told = Vec::new();
+    for turn in 0..2 {
+        assert!(!member.tick(64, 40_200 + turn));
+        assert_eq!(member.unconfirmed_proofs(), 2);
+        for (to, id) in proofs(&mut member) {
+            told.push((to, id));
+            member.receive(to, ConfigMark(2), Message::Ack { id }, 40_200);
+        }
+    }
+    member.tick(64, 40_300);
+    assert_eq!(told, [1, 2, 3, 4].map(|n| (MemberId(3), dropped(n))));
+    assert_eq!((proofs(&mut member), member.out().counts.given_up_proofs), (vec![], 0));
+}
