@@ -174,7 +174,7 @@ class Bench:
 
 
 def ask(address):
-    """Asks for the fates of traces that nobody knows, 100 times a second."""
+    """Asks for the fates of traces that were never seen, 100 times a second."""
     number = 0
     while True:
         number += 1

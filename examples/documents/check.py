@@ -35,7 +35,7 @@ def faults_of(trace, request):
     missing = SERVICES - set(trace["services"])
     if missing:
         yield f"no span of {', '.join(sorted(missing))}"
-    # The users' own spans are not stored: one span has a parent that nobody has.
+    # The users' own spans are not stored: the parent of one span is not stored.
     orphans = [span for span in trace["spans"] if not span["parent_stored"]]
     if len(orphans) > 1:
         yield f"{len(orphans)} spans without their parent: the trace has holes"

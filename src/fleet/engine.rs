@@ -120,7 +120,7 @@ pub struct Refused {
     pub reason: EngineError,
 }
 
-/// What a member says of itself in the list.
+/// The entry of a member in the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry(String);
 
@@ -285,7 +285,7 @@ impl Connection<'_> {
             let key = self.engine.stream_key(*to);
             let add = pipe.cmd("XADD").arg(&key).arg("MAXLEN").arg("~").arg(batches_max);
             add.arg("*").arg(BATCH_FIELD).arg(&batch[..]);
-            // A stream that nobody reads must not stay for ever.
+            // A stream without a reader must not stay for ever.
             pipe.cmd("PEXPIRE").arg(&key).arg(STREAM_TTL.as_millis() as u64).ignore();
         }
         let appended: Vec<RedisResult<Value>> = pipe.query_async(&mut self.redis).await?;

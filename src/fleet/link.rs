@@ -230,7 +230,7 @@ impl Sender {
                 }
                 done = &mut self.leaves => {
                     self.leave(&mut connection).await?;
-                    // An error means that nobody waits for it.
+                    // An error means that the caller does not wait for it.
                     let _ = done.map(|done| done.send(()));
                     return Ok(End::Left);
                 }
@@ -246,7 +246,7 @@ impl Sender {
             Some(reason) => News::Down(reason),
             None => News::Members(self.beat(connection).await?),
         };
-        // An error means that nobody wants the news any more.
+        // An error means that the fleet's task has ended.
         let _ = self.news.send(news).await;
         Ok(())
     }

@@ -113,7 +113,7 @@ pub fn put_record(out: &mut Vec<u8>, kind: RecordKind, sequence: Sequence, unix_
 /// Appends the record of a request whose body `write` appends. The body must be shorter than 4 GiB.
 ///
 /// # Errors
-/// That of `write`. `out` is as it was then.
+/// The error of `write`. In this case, `out` is as it was before.
 pub fn put_request_of<E>(
     out: &mut Vec<u8>,
     sequence: Sequence,

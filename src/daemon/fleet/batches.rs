@@ -32,7 +32,7 @@ pub(super) struct OpenBatches {
     last: MemberId,
 }
 
-/// What has become of a message.
+/// The fate of a message.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Written {
     /// It waits.

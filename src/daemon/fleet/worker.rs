@@ -108,7 +108,7 @@ impl Worker {
                     }
                     Some(Command::Leave(hands_over, done)) => {
                         self.leave(hands_over).await;
-                        // An error means that nobody waits any more.
+                        // An error means that the caller does not wait any more.
                         let _ = done.send(());
                         return;
                     }

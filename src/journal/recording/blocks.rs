@@ -91,7 +91,7 @@ impl<R: Read> Blocks<R> {
         self.blocks.push_back(block);
     }
 
-    /// Returns a block that nobody needs any more, or a new one. Looks at some blocks only.
+    /// Returns a block without readers, or a new one. Looks at some blocks only.
     fn free_block(&mut self) -> BytesMut {
         self.look = (self.look + BLOCKS_LOOKED_AT) % self.blocks.len().max(1);
         for index in std::iter::once(0).chain(self.look..self.look + BLOCKS_LOOKED_AT) {

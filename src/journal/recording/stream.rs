@@ -113,7 +113,7 @@ impl<R: Read> StreamRecords<R> {
         }
     }
 
-    /// Reads a body that nobody needs. Returns false if the input ends within it.
+    /// Reads a body, and forgets it. Returns false if the input ends within it.
     fn skip(&mut self, len: u32) -> io::Result<bool> {
         self.read_alone(len, |reader| io::copy(reader, &mut io::sink()))
     }

@@ -252,9 +252,9 @@ labels! {
 labels! {
     /// The policies of the members of a fleet.
     pub enum FleetPolicies {
-        /// Those of this member.
+        /// The policies of this member.
         Same = "same",
-        /// Others: such members decide their own traces, and share only what is kept on evidence.
+        /// Other policies. Such members decide their own traces, and share only traces that are kept on evidence.
         Other = "other",
     }
 }

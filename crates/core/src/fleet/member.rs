@@ -106,7 +106,7 @@ pub struct Outputs {
 #[derive(Clone, Debug)]
 struct Past {
     until_ms: Millis,
-    /// `None` for a time in which nobody could be reached.
+    /// `None` for a time in which no other member could be reached.
     view: Option<View>,
 }
 
@@ -335,7 +335,7 @@ impl Member {
 
     fn begin(&mut self, id: TraceId, holder: Holder, due: (Millis, Trigger), now_ms: Millis) {
         self.make_room(self.settings.traces_max.max(1) - 1, now_ms);
-        // A holder that has dropped the trace waits for nobody.
+        // A holder that has dropped the trace does not wait for a verdict.
         let (phase, due_ms) = match (holder.waits, self.settings.waits.rescue_ms) {
             (true, _) => (Phase::Waiting, now_ms + due.0 + self.grace_ms()),
             (false, Some(rescue_ms)) => (Phase::Dropped, now_ms + rescue_ms),
@@ -363,7 +363,7 @@ impl Member {
         }
     }
 
-    /// Returns the time for summaries that are on their way. Nobody sends any if there is no other member.
+    /// Returns the time for summaries that are on their way. It is zero if there is no other member.
     fn grace_ms(&self) -> Millis {
         if self.view.ids().len() > 1 { self.settings.grace_ms } else { 0 }
     }

@@ -1,4 +1,4 @@
-//! What a table tells the fleet of its traces, and what the fleet tells the table (docs/fleet.md).
+//! The reports of a table to the fleet, and the verdicts of the fleet for the table (docs/fleet.md).
 //!
 //! With a fleet, a trace whose wait is over is not decided here. Its summary goes to the owner of the trace, and the
 //! verdict of the owner is followed. If no verdict comes in time, or if the fleet cannot be reached, the trace is decided
@@ -79,7 +79,7 @@ pub struct Proof {
     pub was_dropped: bool,
 }
 
-/// What a round of work on a table tells the fleet.
+/// The reports to the fleet of one round of work on a table.
 #[derive(Debug, Default)]
 pub struct FleetReports {
     /// The summaries of traces.

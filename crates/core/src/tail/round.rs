@@ -32,7 +32,7 @@ pub(super) struct WorkRound<'a> {
     pub(super) released: &'a mut Vec<Released>,
     /// Stale traces that have become full. They are to be read again at once.
     pub(super) full: &'a mut Vec<StaleTrace>,
-    /// What the fleet is to be told.
+    /// The reports to the fleet.
     pub(super) fleet: &'a mut FleetReports,
     /// True if the work is to follow a verdict of the fleet.
     pub(super) follows: bool,

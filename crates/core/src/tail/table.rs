@@ -128,7 +128,7 @@ pub struct RoundOutcome {
     pub tally: Tally,
     /// The single decisions; `None` (the default) if only their counts are wanted.
     pub decisions: Option<DecisionLog>,
-    /// What the fleet is to be told; empty without a fleet.
+    /// The reports to the fleet; empty without a fleet.
     pub fleet: FleetReports,
     order: Vec<(u64, u32)>,
     batch: Vec<Arrival>,

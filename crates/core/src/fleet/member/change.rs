@@ -7,8 +7,7 @@ use super::{Left, MEMBERS_MAX, Member, MemberFacts, MemberId, MemberWaits, Messa
 use crate::sampling::{ConfigMark, Policies};
 use crate::tail::table::Millis;
 
-/// The most lists of members that are remembered. Before that, the oldest ones count as a time in which nobody could be
-/// reached.
+/// The most lists of members that are remembered. Older ones count as a time in which no other member could be reached.
 const PAST_MAX: usize = 64;
 
 /// The time for which a member that has left may still be in lists.
@@ -36,7 +35,7 @@ impl Member {
         let joined = View::new(others.ids().iter().copied().filter(|&id| !self.others.contains(id)));
         self.others = others;
         self.change_view(view, now_ms);
-        // Members with other policies report to nobody here, so they are told what was kept before they came.
+        // Members with other policies send no reports to this one, so they are told what was kept before they came.
         if !joined.ids().is_empty() {
             self.tell_later(Change::Joined(joined));
         }

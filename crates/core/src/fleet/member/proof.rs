@@ -92,8 +92,8 @@ impl Member {
     }
 
     /// Returns the members that a proof goes to: the owner, those that were the owner a short time ago, and all members
-    /// with other policies, because they report to nobody here. All members, if an owner has gone: nobody knows who holds
-    /// parts of the trace then.
+    /// with other policies, because they send no reports to this one. If an owner has gone, the holders of the trace are
+    /// not known, so the proof goes to all members.
     fn keepers(&self, id: TraceId) -> Targets {
         let mut keepers: Targets = self.view.owner(id).into_iter().chain(self.others.ids().iter().copied()).collect();
         for past in &self.past {

@@ -85,7 +85,7 @@ impl Member {
             Change::View { before, after } => match (before.owner(logged.id), after.owner(logged.id)) {
                 (before, after) if before == after => Targets::new(),
                 (Some(before), after) if self.is_live(before) => after.into_iter().collect(),
-                // Nobody knows the holders.
+                // The holders are not known.
                 _ => self.everybody(),
             },
         }

@@ -43,7 +43,7 @@ pub(super) enum Event {
     /// A node leaves, and hands its undecided traces to another one.
     Leave(usize),
     Crash(usize),
-    /// Nobody reaches the engine until this time.
+    /// The time until which no member reaches the engine.
     EngineDown(Millis),
     /// One node does not reach the engine until this time.
     CutOff(usize, Millis),

@@ -39,7 +39,7 @@ pub(super) enum Plant {
     KeepsOwners,
 }
 
-/// What has become of a span.
+/// The fate of a span.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Fate {
     /// True if the node that has, or had, the span is there at the end.

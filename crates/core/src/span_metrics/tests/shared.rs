@@ -1,4 +1,4 @@
-//! What many spans share is read once, and under no lock.
+//! Tests that parts that many spans share are read once, and outside the locks.
 
 use super::*;
 use crate::otlp::visited;
