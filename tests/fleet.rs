@@ -1,9 +1,12 @@
 //! Several daemons and a real engine decide as one. Without `redis-server` or `valkey-server` on the PATH these tests say so
 //! and pass; CI sets `SPANSIEVE_FLEET_TESTS=required`, and then they fail.
 
+mod cluster;
 mod engine;
 mod faults;
+mod link;
 mod rollout;
+pub(crate) mod secured;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

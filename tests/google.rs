@@ -1,6 +1,7 @@
 //! The real program with Google's endpoint: credentials, project and readiness by the environment, and TLS.
 #![allow(clippy::unwrap_used)]
 
+mod fleet;
 #[allow(unreachable_pub)]
 mod script;
 

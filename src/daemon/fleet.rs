@@ -6,6 +6,7 @@
 //! - What the fleet remembers is charged to the memory budget, and has bounds.
 
 mod batches;
+mod roster;
 mod worker;
 
 use std::collections::hash_map::RandomState;
@@ -24,8 +25,8 @@ use super::StartError;
 use super::pipeline::Pipeline;
 use crate::budget::{Budget, Share};
 use crate::config::Settings;
-use crate::fleet::engine::{BATCH_BYTES_MAX, Engine};
-use crate::fleet::link::{BATCHES_MAX, Link};
+use crate::fleet::engine::Engine;
+use crate::fleet::link::{self, Link};
 use crate::google::credentials::Credentials;
 use crate::sampling::{ConfigMark, Policies, PolicySet};
 use crate::tail::fleet::{FleetReports, FleetTimes, TableFleet};
@@ -46,7 +47,7 @@ const TRACE_BYTES: usize = 640;
 /// The most reports that wait for the task: a second of a very busy table. They take some 15 MB.
 const REPORTS_MAX: usize = 100_000;
 /// The most bytes of batches that wait for the engine, or that came from it.
-const LINK_BYTES_MAX: usize = 2 * BATCHES_MAX * BATCH_BYTES_MAX;
+const LINK_BYTES_MAX: usize = link::BYTES_MAX;
 /// Commands are few, and each is awaited.
 const COMMANDS_MAX: usize = 4;
 /// The longest wait for the end of the membership, and for the pause before it.

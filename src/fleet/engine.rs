@@ -1,17 +1,27 @@
-//! The engine between the members of a fleet: Valkey, or Redis from 6.2 on. It has a list of the members, each with the time
-//! at which it expires, and one stream for each member, which the others append to.
+//! The engine between the members of a fleet: Valkey, or Redis from 6.2 on, also as a cluster. It has a list of the members,
+//! each with the time at which it expires, and one stream for each member, which the others append to.
 
+mod advice;
+mod line;
+mod redirection;
+mod reply;
+
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, RedisError};
-use redis::{RedisResult, ServerErrorKind, TlsCertificates, Value};
+use parking_lot::Mutex;
+use redis::{Cmd, ErrorKind, RedisConnectionInfo, RedisError};
+use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
+use tokio_rustls::TlsConnector;
 use tonic::Status;
 
+use self::line::{ANSWER_BYTES_MAX, Line, Node};
 use super::settings::Fleet;
-use crate::google::credentials::Credentials;
+use crate::google::credentials::{Credentials, SignIn};
+use crate::trust::pem;
 use spansieve_core::fleet::{MEMBERS_MAX, MemberFacts, MemberId};
 use spansieve_core::sampling::ConfigMark;
 
@@ -28,7 +38,13 @@ const READ_BATCHES_MAX: usize = 4;
 /// The most bytes of a batch that a member sends; the last message may exceed it.
 pub const BATCH_BYTES_MAX: usize = 64 << 10;
 /// The most bytes of a batch that is read.
-const RECEIVED_BYTES_MAX: usize = BATCH_BYTES_MAX + 512;
+pub const RECEIVED_BYTES_MAX: usize = BATCH_BYTES_MAX + 512;
+/// The most bytes of an answer with batches.
+pub const READ_BYTES_MAX: usize = READ_BATCHES_MAX * (RECEIVED_BYTES_MAX + 1024);
+/// The most bytes of an entry in the list of members. An entry has some 40.
+const ENTRY_BYTES_MAX: usize = 64;
+/// The most bytes of an answer with members.
+const LISTED_BYTES_MAX: usize = 1025 * (ENTRY_BYTES_MAX + 16);
 /// The field of a batch in its stream.
 const BATCH_FIELD: &str = "b";
 /// The least number of batches that a stream holds while its member does not read: about 30 s of three members.
@@ -38,29 +54,69 @@ const STREAM_BATCHES_PER_MEMBER: usize = 300;
 /// The oldest version that has all commands in use.
 const VERSION_MIN: (u64, u64) = (6, 2);
 
-/// Renews the entry of a member, removes expired ones, deletes what the member has read, and returns the entries, up to a
-/// number that no fleet has. One step, so that the time is that of the engine.
+/// The latest time of an entry in a stream that a server can choose by its clock.
+const MILLIS_MAX: u64 = 1 << 62;
+
+/// Removes entries that have expired, and those that expire later than any member's: a clock that went back, or another
+/// program, has left them.
+const TIDY: &str = "
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('ZREM', KEYS[1], '')
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. now)
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '(' .. (now + 2 * ARGV[1]), '+inf')
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+";
+
+/// Renews the entry of a member in place of the one before, and returns the entries, up to a number that no fleet has. All that
+/// may fail comes before the entry, because an error does not undo what the script has written: a member that cannot work must
+/// not be listed. The reads come first, so that a server without memory refuses the script. The time is that of the engine.
 const BEAT: &str = "
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-if ARGV[3] ~= '' then redis.call('ZREM', KEYS[1], ARGV[3]) end
+local listed = {ARGV[1]}
+for _, entry in ipairs(redis.call('ZRANGE', KEYS[1], 0, 1023)) do
+  if #entry <= tonumber(ARGV[5]) and entry ~= ARGV[1] and entry ~= ARGV[3] then table.insert(listed, entry) end
+end
 redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. now)
-redis.call('PEXPIRE', KEYS[1], ARGV[5])
-if ARGV[4] ~= '' then redis.call('XTRIM', KEYS[2], 'MINID', ARGV[4]) end
-redis.call('PEXPIRE', KEYS[2], ARGV[5])
-return redis.call('ZRANGE', KEYS[1], 0, 1023)
+if ARGV[3] ~= '' then redis.call('ZREM', KEYS[1], ARGV[3]) end
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+return listed
 ";
 
 /// The reason why the engine cannot be used at present.
 #[derive(Debug, Error)]
 pub enum EngineError {
     /// The address or the certificates cannot be used.
-    #[error("fleet.url: {0}")]
-    Settings(RedisError),
-    /// The connection or a command has failed.
-    #[error("{}", explained(.0))]
+    #[error("fleet: {0}")]
+    Settings(String),
+    /// A server cannot be reached.
+    #[error("no connection to {node}: {cause}{}", advice::of_connection(.cause))]
+    Connect {
+        /// The address.
+        node: String,
+        /// The error.
+        cause: io::Error,
+    },
+    /// A connection without TLS has ended before the server answered.
+    #[error(
+        "the server ended the connection at once ({0}); if it has TLS, write a fleet.url that begins with `rediss://`"
+    )]
+    Ended(RedisError),
+    /// A command has failed.
+    #[error("{}", advice::of_command(.0))]
     Redis(#[from] RedisError),
+    /// An answer is larger than members can make it.
+    #[error("an answer of the server is larger than the fleet can make it; does another program write to its keys?")]
+    TooLarge,
+    /// The nodes of a cluster do not agree.
+    #[error("the nodes of the cluster redirect to one another, {times} times; last {last}")]
+    Redirected {
+        /// The number of redirections.
+        times: usize,
+        /// The last one.
+        last: String,
+    },
     /// The server is too old.
     #[error("the server is version {0}; a fleet needs Valkey, or Redis from {min}.{minor} on", min = VERSION_MIN.0, minor = VERSION_MIN.1)]
     Version(String),
@@ -69,36 +125,21 @@ pub enum EngineError {
     Token(Status),
 }
 
-/// Returns an error with what the operator can do about it.
-fn explained(error: &RedisError) -> String {
-    let advice = match error.kind() {
-        ErrorKind::AuthenticationFailed => "; check fleet.username and fleet.password",
-        ErrorKind::Server(ServerErrorKind::NoPerm) => {
-            "; the user needs the commands AUTH, INFO, EVAL, TIME, ZADD, ZREM, ZRANGE, ZREMRANGEBYSCORE, PEXPIRE, XADD, XREAD, XTRIM and DEL on the keys of fleet.name"
-        }
-        ErrorKind::Server(ServerErrorKind::Moved) => {
-            "; fleet.url leads to another part of a cluster: write the address of the part that has the keys of fleet.name"
-        }
-        _ if error.code() == Some("NOAUTH") => "; set fleet.password",
-        _ => "",
-    };
-    let text = error.to_string();
-    format!("{}{advice}", text.chars().take(300).collect::<String>())
-}
-
 /// The engine, not connected.
 #[derive(Clone)]
 pub struct Engine {
-    info: ConnectionInfo,
-    tls: TlsCertificates,
+    node: Node,
+    login: RedisConnectionInfo,
+    tls: Option<TlsConnector>,
     credentials: Option<Credentials>,
-    address: String,
     name: String,
+    /// The node of a cluster that had the keys of the fleet last.
+    owner: Arc<Mutex<Option<Node>>>,
 }
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Engine").field("node", &self.node).finish_non_exhaustive()
     }
 }
 
@@ -109,6 +150,15 @@ pub struct Received {
     pub place: String,
     /// The batch.
     pub batch: Bytes,
+}
+
+impl Received {
+    /// Returns true if another program has chosen the place: the stream soon takes, or already takes, no further entries.
+    #[must_use]
+    pub fn is_at_the_end(&self) -> bool {
+        let millis = self.place.split('-').next().and_then(|millis| millis.parse::<u64>().ok());
+        millis.is_some_and(|millis| millis > MILLIS_MAX)
+    }
 }
 
 /// Batches that the server did not append.
@@ -147,29 +197,23 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Settings`].
     pub fn new(settings: &Fleet, credentials: Option<Credentials>) -> Result<Self, EngineError> {
-        // The client takes the default provider of the process. An error means that there is one already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let info = settings.url.as_str().into_connection_info().map_err(EngineError::Settings)?;
-        let mut login = info.redis_settings().clone().set_skip_set_lib_name();
+        let invalid = || EngineError::Settings("`url` is not the URL of a server".to_owned());
+        let (node, has_tls, db) = address(&settings.url).ok_or_else(invalid)?;
+        let mut login = RedisConnectionInfo::default().set_db(db).set_skip_set_lib_name();
         if let Some(username) = &settings.username {
             login = login.set_username(username);
         }
         if let Some(password) = &settings.password {
             login = login.set_password(password.expose());
         }
-        let address = address(info.addr());
-        let root_cert = settings.tls.ca_pem.as_ref().map(|pem| pem.clone().into_bytes());
-        let tls = TlsCertificates { client_tls: None, root_cert };
-        let engine =
-            Engine { info: info.set_redis_settings(login), tls, credentials, address, name: settings.name.clone() };
-        engine.client(engine.info.clone()).map_err(EngineError::Settings)?;
-        Ok(engine)
+        let tls = has_tls.then(|| connector(settings.tls.ca_pem.as_deref())).transpose()?;
+        Ok(Engine { node, login, tls, credentials, name: settings.name.clone(), owner: Arc::default() })
     }
 
     /// Returns the address, for people.
     #[must_use]
-    pub fn address(&self) -> &str {
-        &self.address
+    pub fn address(&self) -> String {
+        self.node.to_string()
     }
 
     /// Returns true if connections are opened anew from time to time, because the token that opened them expires.
@@ -178,30 +222,56 @@ impl Engine {
         self.credentials.is_some()
     }
 
-    fn client(&self, info: ConnectionInfo) -> Result<Client, RedisError> {
-        match info.addr() {
-            ConnectionAddr::TcpTls { .. } => Client::build_with_tls(info, self.tls.clone()),
-            _ => Client::open(info),
-        }
-    }
-
-    /// Connects, signs in, and looks at the version of the server.
+    /// Connects, signs in, and looks at the version of the server. If the server cannot be reached, connects to the node of the
+    /// cluster that had the keys last.
     ///
     /// # Errors
     /// See [`EngineError`].
     pub async fn connect(&self) -> Result<Connection<'_>, EngineError> {
-        let mut info = self.info.clone();
-        if let Some(credentials) = &self.credentials {
-            let token = credentials.bearer_token().await.map_err(EngineError::Token)?;
-            info = info.clone().set_redis_settings(info.redis_settings().clone().set_password(token));
+        let line = match self.open(&self.node).await {
+            Err(error @ EngineError::Connect { .. }) => {
+                let owner = self.owner.lock().clone().filter(|owner| *owner != self.node);
+                let Some(owner) = owner else { return Err(error) };
+                self.open(&owner).await.map_err(|_| error)?
+            }
+            opened => opened?,
+        };
+        Ok(Connection { engine: self, line, asked: None })
+    }
+
+    /// Connects to a node and signs in.
+    async fn open(&self, node: &Node) -> Result<Line, EngineError> {
+        let (login, sign_in) = self.login().await?;
+        let mut line = match Line::open(node, self.tls.as_ref(), &login).await {
+            Err(EngineError::Redis(error)) => return Err(self.not_signed_in(error, sign_in)),
+            opened => opened?,
+        };
+        let info = match line.query(redis::cmd("INFO").arg("server"), ANSWER_BYTES_MAX).await {
+            Err(EngineError::Redis(error)) if error.is_io_error() && self.tls.is_none() => {
+                return Err(EngineError::Ended(error));
+            }
+            answer => answer?,
+        };
+        check_version(&String::from_utf8_lossy(&reply::bytes(info)))?;
+        Ok(line)
+    }
+
+    /// Returns the user and the password, which is a token with `fleet.iam`.
+    async fn login(&self) -> Result<(RedisConnectionInfo, Option<SignIn>), EngineError> {
+        let Some(credentials) = &self.credentials else { return Ok((self.login.clone(), None)) };
+        let signature = credentials.signature().await.map_err(EngineError::Token)?;
+        let token = signature.bearer_token().map_err(EngineError::Token)?;
+        Ok((self.login.clone().set_password(token), Some(signature.sign_in)))
+    }
+
+    /// Returns the error of a sign-in. A token that is refused is not used again.
+    fn not_signed_in(&self, error: RedisError, sign_in: Option<SignIn>) -> EngineError {
+        if let (Some(credentials), Some(sign_in)) = (&self.credentials, sign_in)
+            && error.kind() == ErrorKind::AuthenticationFailed
+        {
+            credentials.renew(sign_in);
         }
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(ANSWER_TIMEOUT))
-            .set_response_timeout(Some(ANSWER_TIMEOUT + READ_BLOCK));
-        let mut redis = self.client(info)?.get_multiplexed_async_connection_with_config(&config).await?;
-        let info: String = redis::cmd("INFO").arg("server").query_async(&mut redis).await?;
-        check_version(&info)?;
-        Ok(Connection { redis, engine: self })
+        if error.is_io_error() && self.tls.is_none() { EngineError::Ended(error) } else { error.into() }
     }
 
     fn members_key(&self) -> String {
@@ -213,12 +283,31 @@ impl Engine {
     }
 }
 
-fn address(addr: &ConnectionAddr) -> String {
-    match addr {
-        ConnectionAddr::Tcp(host, port) => format!("{host}:{port}"),
-        ConnectionAddr::TcpTls { host, port, .. } => format!("{host}:{port}"),
-        other => other.to_string(),
+/// Reads a URL, which the settings have checked: the server, true if it has TLS, and the number of the database.
+fn address(url: &str) -> Option<(Node, bool, i64)> {
+    let (scheme, rest) = url.split_once("://")?;
+    let (address, db) = rest.split_once('/').unwrap_or((rest, ""));
+    let db = if db.is_empty() { 0 } else { db.parse().ok()? };
+    Some((Node::read(address)?, scheme == "rediss", db))
+}
+
+/// Returns the client of TLS. Servers must have a certificate of the authorities in `ca_pem`, or else of those of the machine.
+fn connector(ca_pem: Option<&str>) -> Result<TlsConnector, EngineError> {
+    // An error means that there is one already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let invalid = |error: String| EngineError::Settings(format!("`tls.ca_file`: {error}"));
+    let roots = match ca_pem {
+        Some(pem) => pem::authorities(pem.as_bytes()).map_err(|error| invalid(error.to_string()))?,
+        None => {
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            roots
+        }
+    };
+    if roots.is_empty() {
+        return Err(invalid("this machine has no authorities of its own, so the server's must be given".to_owned()));
     }
+    Ok(TlsConnector::from(Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())))
 }
 
 /// Refuses a server that lacks commands. `info` is the answer to `INFO server`.
@@ -232,11 +321,15 @@ fn check_version(info: &str) -> Result<(), EngineError> {
     }
 }
 
-/// A connection to the engine.
+/// A connection to the engine. In a cluster it follows the keys of the fleet, which have one slot: commands have one key each, so
+/// that they also work while the slot moves.
 #[derive(Debug)]
 pub struct Connection<'e> {
-    redis: MultiplexedConnection,
     engine: &'e Engine,
+    /// The node that has the keys.
+    line: Line,
+    /// The node that takes them over at present.
+    asked: Option<Line>,
 }
 
 impl Connection<'_> {
@@ -253,19 +346,17 @@ impl Connection<'_> {
         read: &str,
     ) -> Result<Vec<MemberFacts>, EngineError> {
         let before = before.filter(|before| *before != entry).map_or("", |before| before.0.as_str());
-        let reply: Value = redis::cmd("EVAL")
-            .arg(BEAT)
-            .arg(2)
-            .arg(self.engine.members_key())
-            .arg(self.engine.stream_key(own))
-            .arg(&entry.0)
-            .arg(MEMBER_TTL.as_millis() as u64)
-            .arg(before)
-            .arg(read)
-            .arg(STREAM_TTL.as_millis() as u64)
-            .query_async(&mut self.redis)
-            .await?;
-        Ok(listed(reply))
+        let (ttl, stream_ttl) = (MEMBER_TTL.as_millis() as u64, STREAM_TTL.as_millis() as u64);
+        let (stream, members) = (self.engine.stream_key(own), self.engine.members_key());
+        self.query(redis::cmd("XTRIM").arg(&stream).arg("MINID").arg(read), ANSWER_BYTES_MAX).await?;
+        self.query(redis::cmd("PEXPIRE").arg(&stream).arg(stream_ttl), ANSWER_BYTES_MAX).await?;
+        let mut tidy = redis::cmd("EVAL");
+        tidy.arg(TIDY).arg(1).arg(&members).arg(ttl).arg(stream_ttl);
+        self.query(&tidy, ANSWER_BYTES_MAX).await?;
+        let mut beat = redis::cmd("EVAL");
+        beat.arg(BEAT).arg(1).arg(&members);
+        beat.arg(&entry.0).arg(ttl).arg(before).arg(stream_ttl).arg(ENTRY_BYTES_MAX);
+        Ok(reply::listed(self.query(&beat, LISTED_BYTES_MAX).await?))
     }
 
     /// Appends batches to the streams of their receivers, of which there are `members`. Returns those that the server
@@ -279,36 +370,39 @@ impl Connection<'_> {
         members: usize,
     ) -> Result<Option<Refused>, EngineError> {
         let batches_max = STREAM_BATCHES_MIN.max(members.min(MEMBERS_MAX) * STREAM_BATCHES_PER_MEMBER);
-        let mut pipe = redis::pipe();
-        pipe.ignore_errors();
-        for (to, batch) in batches {
+        let add = |(to, batch): &(MemberId, Bytes)| {
             let key = self.engine.stream_key(*to);
-            let add = pipe.cmd("XADD").arg(&key).arg("MAXLEN").arg("~").arg(batches_max);
-            add.arg("*").arg(BATCH_FIELD).arg(&batch[..]);
+            let mut add = redis::cmd("XADD");
+            add.arg(&key).arg("MAXLEN").arg("~").arg(batches_max).arg("*").arg(BATCH_FIELD).arg(&batch[..]);
             // A stream without a reader must not stay for ever.
-            pipe.cmd("PEXPIRE").arg(&key).arg(STREAM_TTL.as_millis() as u64).ignore();
-        }
-        let appended: Vec<RedisResult<Value>> = pipe.query_async(&mut self.redis).await?;
-        let mut errors = appended.into_iter().filter_map(Result::err);
-        Ok(errors.next().map(|reason| Refused { batches: 1 + errors.count(), reason: reason.into() }))
+            let mut expire = redis::cmd("PEXPIRE");
+            expire.arg(&key).arg(STREAM_TTL.as_millis() as u64);
+            (add, expire)
+        };
+        let commands: Vec<(Cmd, Cmd)> = batches.iter().map(add).collect();
+        let errors = self.query_pairs(commands).await?;
+        let batches = errors.len();
+        Ok(errors.into_iter().next().map(|reason| Refused { batches, reason: reason.into() }))
     }
 
     /// Returns the next batches after `place` in the stream of the member `own`; none if none comes for a while.
     ///
     /// # Errors
-    /// See [`EngineError`].
+    /// See [`EngineError`]. After [`EngineError::TooLarge`], the stream has something that no member sends.
     pub async fn read(&mut self, own: MemberId, place: &str) -> Result<Vec<Received>, EngineError> {
-        let reply: Value = redis::cmd("XREAD")
-            .arg("COUNT")
-            .arg(READ_BATCHES_MAX)
-            .arg("BLOCK")
-            .arg(READ_BLOCK.as_millis() as u64)
-            .arg("STREAMS")
-            .arg(self.engine.stream_key(own))
-            .arg(place)
-            .query_async(&mut self.redis)
-            .await?;
-        Ok(received(reply))
+        let mut read = redis::cmd("XREAD");
+        read.arg("COUNT").arg(READ_BATCHES_MAX).arg("BLOCK").arg(READ_BLOCK.as_millis() as u64);
+        read.arg("STREAMS").arg(self.engine.stream_key(own)).arg(place);
+        Ok(reply::received(self.query(&read, READ_BYTES_MAX).await?))
+    }
+
+    /// Deletes the stream of the member `own` with all that is in it.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    pub async fn clear(&mut self, own: MemberId) -> Result<(), EngineError> {
+        let stream = self.engine.stream_key(own);
+        self.query(redis::cmd("DEL").arg(stream), ANSWER_BYTES_MAX).await.map(drop)
     }
 
     /// Removes the entry and the stream of the member `own`, which leaves.
@@ -316,56 +410,9 @@ impl Connection<'_> {
     /// # Errors
     /// See [`EngineError`].
     pub async fn leave(&mut self, own: MemberId, entry: &Entry) -> Result<(), EngineError> {
-        let mut pipe = redis::pipe();
-        pipe.cmd("ZREM").arg(self.engine.members_key()).arg(&entry.0).ignore();
-        pipe.cmd("DEL").arg(self.engine.stream_key(own)).ignore();
-        let () = pipe.query_async(&mut self.redis).await?;
-        Ok(())
-    }
-}
-
-// Replies are read as bytes: other programs may have written to the keys, and one value that is not text must not hide the
-// others.
-
-/// Returns the members of a list, without entries that are not valid.
-fn listed(reply: Value) -> Vec<MemberFacts> {
-    let entries = items(reply).into_iter().map(bytes);
-    entries.filter_map(|entry| Entry::read(std::str::from_utf8(&entry).ok()?)).collect()
-}
-
-/// Returns the entries of a stream: the reply is nil, or has one stream with its key and its entries. An entry has its place,
-/// and fields with their values.
-fn received(reply: Value) -> Vec<Received> {
-    let entries = items(reply).into_iter().filter_map(|stream| items(stream).into_iter().nth(1)).flat_map(items);
-    let received = entries.filter_map(|entry| {
-        let mut entry = items(entry).into_iter();
-        // The server makes the place, so it is text.
-        let place = String::from_utf8(bytes(entry.next()?)).ok()?;
-        Some(Received { place, batch: batch(entry.next().map(items).unwrap_or_default()) })
-    });
-    received.collect()
-}
-
-/// Returns the batch of an entry; an empty one, which is not valid, if there is none, or one that no member sends.
-fn batch(fields: Vec<Value>) -> Bytes {
-    let mut fields = fields.into_iter().map(bytes);
-    while let (Some(field), Some(value)) = (fields.next(), fields.next()) {
-        if field == BATCH_FIELD.as_bytes() {
-            return if value.len() <= RECEIVED_BYTES_MAX { value.into() } else { Bytes::new() };
-        }
-    }
-    Bytes::new()
-}
-
-fn items(value: Value) -> Vec<Value> {
-    if let Value::Array(items) = value { items } else { Vec::new() }
-}
-
-fn bytes(value: Value) -> Vec<u8> {
-    match value {
-        Value::BulkString(bytes) => bytes,
-        Value::SimpleString(text) => text.into_bytes(),
-        _ => Vec::new(),
+        let members = self.engine.members_key();
+        self.query(redis::cmd("ZREM").arg(members).arg(&entry.0), ANSWER_BYTES_MAX).await?;
+        self.clear(own).await
     }
 }
 

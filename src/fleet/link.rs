@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
-use super::engine::{Connection, Engine, EngineError, Entry, Refused};
+use super::engine::{Connection, Engine, EngineError, Entry, READ_BYTES_MAX, RECEIVED_BYTES_MAX, Received, Refused};
 use crate::export::sink::cut;
 use spansieve_core::fleet::{MemberFacts, MemberId};
 use spansieve_core::sampling::ConfigMark;
@@ -34,8 +34,13 @@ const REFUSED_LOG_INTERVAL: Duration = Duration::from_secs(60);
 const TOKEN_AGE_MAX: Duration = Duration::from_secs(30 * 60);
 /// The most batches that wait to be sent, and the most that were received and wait to be read.
 pub const BATCHES_MAX: usize = 32;
-/// The most batches in one call.
+/// The most batches in one call, and the bytes from which on it takes no more.
 const CALL_BATCHES_MAX: usize = 16;
+const CALL_BYTES: usize = 256 << 10;
+/// The most bytes of memory of a link: the batches that wait on both sides, those of a call, which the client packs and copies,
+/// and an answer, which the client reads and takes apart.
+pub const BYTES_MAX: usize =
+    2 * BATCHES_MAX * RECEIVED_BYTES_MAX + 3 * (CALL_BYTES + RECEIVED_BYTES_MAX) + 2 * READ_BYTES_MAX;
 /// The time that the last batches have when the member leaves.
 const LEAVE_TIME: Duration = Duration::from_millis(800);
 
@@ -55,12 +60,14 @@ pub enum News {
 struct Shared {
     own: MemberId,
     config: AtomicU64,
-    /// The place in the stream up to which all batches have been passed on; empty at first.
+    /// The place in the stream up to which all batches have been passed on.
     read: Mutex<String>,
     /// The time since which the stream cannot be read, and the reason.
     unread: Mutex<Option<(Instant, String)>>,
     /// Batches that the engine has refused since they were counted.
     refused: AtomicU64,
+    /// Batches of calls that broke off, since they were counted.
+    broken: AtomicU64,
 }
 
 impl Shared {
@@ -109,9 +116,10 @@ impl Link {
         let shared = Arc::new(Shared {
             own,
             config: AtomicU64::new(config.0),
-            read: Mutex::default(),
+            read: Mutex::new(BEGINNING.to_owned()),
             unread: Mutex::default(),
             refused: AtomicU64::new(0),
+            broken: AtomicU64::new(0),
         });
         let sender = Sender {
             shared: Arc::clone(&shared),
@@ -121,6 +129,7 @@ impl Link {
             members: 1,
             entry: None,
             refused_at: None,
+            reached_at: None,
         };
         let tasks = [
             tokio::spawn(send_and_beat(engine.clone(), sender)),
@@ -144,6 +153,13 @@ impl Link {
     #[must_use]
     pub fn take_refused(&self) -> u64 {
         self.shared.refused.swap(0, Ordering::Relaxed)
+    }
+
+    /// Returns the number of batches since the last call whose connection broke before the engine answered. Some may have
+    /// arrived.
+    #[must_use]
+    pub fn take_broken(&self) -> u64 {
+        self.shared.broken.swap(0, Ordering::Relaxed)
     }
 
     /// Sends a batch as soon as there is room for it. Returns false if the member has left.
@@ -179,6 +195,9 @@ struct Sender {
     entry: Option<Entry>,
     /// The time of the last line of the log about refused batches.
     refused_at: Option<Instant>,
+    /// The time from which on the engine could be reached; `None` if it cannot. A session that fails does not change it, so
+    /// that a member whose sessions all fail counts as cut off.
+    reached_at: Option<Instant>,
 }
 
 /// The end of the work with one connection.
@@ -209,18 +228,20 @@ async fn send_and_beat(engine: Engine, mut sender: Sender) {
 impl Sender {
     /// Works with one connection until it breaks, or is old, or the member leaves.
     async fn session(&mut self, engine: &Engine, pause: &mut Duration) -> Result<End, EngineError> {
-        let mut connection = tokio::select! {
-            connection = engine.connect() => connection?,
+        let connected = tokio::select! {
+            connected = engine.connect() => connected,
             _ = &mut self.leaves => return Ok(End::Left),
         };
         let since = Instant::now();
+        self.reached_at = connected.is_ok().then(|| self.reached_at.unwrap_or(since));
+        let mut connection = connected?;
         let mut beats = interval(BEAT_INTERVAL);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
                 _ = beats.tick() => {
-                    self.beat_or_hide(&mut connection, since).await?;
+                    self.beat_or_hide(&mut connection).await?;
                     if since.elapsed() >= STEADY_AGE {
                         *pause = PAUSE_MIN;
                     }
@@ -241,8 +262,8 @@ impl Sender {
 
     /// Renews the entry of the member. If it cannot read what the others send, lets the entry expire, because they would wait
     /// for its verdicts in vain.
-    async fn beat_or_hide(&mut self, connection: &mut Connection<'_>, since: Instant) -> Result<(), EngineError> {
-        let news = match self.shared.why_unread(since) {
+    async fn beat_or_hide(&mut self, connection: &mut Connection<'_>) -> Result<(), EngineError> {
+        let news = match self.reached_at.and_then(|since| self.shared.why_unread(since)) {
             Some(reason) => News::Down(reason),
             None => News::Members(self.beat(connection).await?),
         };
@@ -262,14 +283,20 @@ impl Sender {
     }
 
     async fn send(&mut self, connection: &mut Connection<'_>, first: (MemberId, Bytes)) -> Result<(), EngineError> {
-        let mut batches = vec![first];
+        let (mut bytes, mut batches) = (first.1.len(), vec![first]);
         while batches.len() < CALL_BATCHES_MAX
+            && bytes < CALL_BYTES
             && let Ok(next) = self.batches.try_recv()
         {
+            bytes += next.1.len();
             batches.push(next);
         }
-        if let Some(refused) = connection.send(&batches, self.members).await? {
-            self.note_refused(&refused);
+        match connection.send(&batches, self.members).await {
+            Ok(refused) => refused.iter().for_each(|refused| self.note_refused(refused)),
+            Err(error) => {
+                self.shared.broken.fetch_add(batches.len() as u64, Ordering::Relaxed);
+                return Err(error);
+            }
         }
         Ok(())
     }
@@ -297,16 +324,18 @@ impl Sender {
 
 /// Reads the stream of the member for ever.
 async fn read(engine: Engine, shared: Arc<Shared>, news: mpsc::Sender<News>) {
-    let mut pause = PAUSE_MIN;
+    let (mut pause, mut clears) = (PAUSE_MIN, false);
     loop {
-        let ended = read_session(&engine, &shared, &news, &mut pause).await;
+        let ended = read_session(&engine, &shared, &news, &mut pause, clears).await;
+        clears = matches!(ended, Err(EngineError::TooLarge));
         // The first error of a row. The other task may work, if only reading is not allowed.
         if let Err(error) = ended
             && shared.cannot_read(&error)
         {
             tracing::warn!(error = cut(&error.to_string()), "The stream of this member of the fleet cannot be read.");
         }
-        if news.is_closed() {
+        // It counts as a batch that is not valid.
+        if news.is_closed() || clears && news.send(News::Batch(Bytes::new())).await.is_err() {
             return;
         }
         sleep(pause).await;
@@ -314,19 +343,26 @@ async fn read(engine: Engine, shared: Arc<Shared>, news: mpsc::Sender<News>) {
     }
 }
 
+/// Reads with one connection until it breaks or is old. `clears` is true if the stream has something that no member sends: it is
+/// deleted with all else in it, which the protocol repeats.
 async fn read_session(
     engine: &Engine,
     shared: &Shared,
     news: &mpsc::Sender<News>,
     pause: &mut Duration,
+    clears: bool,
 ) -> Result<(), EngineError> {
     let mut connection = engine.connect().await?;
     let since = Instant::now();
+    if clears {
+        connection.clear(shared.own).await?;
+    }
     // From the beginning: what was read before is deleted or harmless, and an engine that has lost its data may count anew.
-    let mut place = String::from("0");
+    let mut place = String::from(BEGINNING);
     loop {
         let batches = connection.read(shared.own, &place).await?;
         *shared.unread.lock() = None;
+        let is_at_the_end = batches.iter().any(Received::is_at_the_end);
         for received in batches {
             if news.send(News::Batch(received.batch)).await.is_err() {
                 return Ok(());
@@ -334,14 +370,20 @@ async fn read_session(
             place = received.place;
         }
         *pause = PAUSE_MIN;
-        if place != "0" {
-            shared.read.lock().clone_from(&place);
+        if is_at_the_end {
+            tracing::warn!("Another program has closed the stream of this member of the fleet. It is made anew.");
+            connection.clear(shared.own).await?;
+            place = String::from(BEGINNING);
         }
+        shared.read.lock().clone_from(&place);
         if engine.has_token() && since.elapsed() > TOKEN_AGE_MAX {
             return Ok(());
         }
     }
 }
+
+/// The place before all others of a stream.
+const BEGINNING: &str = "0";
 
 #[cfg(test)]
 mod tests;

@@ -72,6 +72,18 @@ pub struct Signature {
     pub sign_in: SignIn,
 }
 
+impl Signature {
+    /// Returns the access token by itself.
+    ///
+    /// # Errors
+    /// INTERNAL if the credentials are of another kind.
+    pub fn bearer_token(&self) -> Result<&str, Status> {
+        let value = self.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token = value.and_then(|value| value.strip_prefix("Bearer "));
+        token.ok_or_else(|| Status::internal("the credentials have no access token"))
+    }
+}
+
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Credentials").field("adc", &self.shared.adc).finish_non_exhaustive()
@@ -154,17 +166,6 @@ impl Credentials {
                 Err(Status::unavailable(self.no_token(&format!("no answer within {TOKEN_TIMEOUT:?}"))))
             }
         }
-    }
-
-    /// Returns the access token by itself.
-    ///
-    /// # Errors
-    /// See [`Credentials::signature`].
-    pub async fn bearer_token(&self) -> Result<String, Status> {
-        let headers = self.signature().await?.headers;
-        let value = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let token = value.and_then(|value| value.strip_prefix("Bearer "));
-        token.map(str::to_owned).ok_or_else(|| Status::internal("the credentials have no access token"))
     }
 
     /// Signs in again for the next call, after a token of `sign_in` was refused. Does nothing if there has been a newer

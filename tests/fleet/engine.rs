@@ -28,9 +28,13 @@ impl Engine {
             eprintln!("skipped: neither redis-server nor valkey-server is on the PATH");
             return None;
         };
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let more: Vec<String> = more.iter().map(|&text| text.to_owned()).collect();
         Some(Engine { program, child: spawn(program, port, &more), port, more })
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
     }
 
     pub(super) fn url(&self) -> String {
@@ -56,9 +60,20 @@ impl Engine {
     }
 }
 
+/// Returns a port that is free, also 10,000 above, which a node of a cluster takes.
+pub(super) fn free_port() -> u16 {
+    loop {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        if port < 50_000 && TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok() {
+            return port;
+        }
+    }
+}
+
 fn spawn(program: &str, port: u16, more: &[String]) -> Child {
     let port = port.to_string();
     let args = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", "/"];
+    // The last value of an argument counts.
     Command::new(program).args(args).args(more).stdout(Stdio::null()).spawn().unwrap()
 }
 

@@ -9,6 +9,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 use super::batches::{OpenBatches, Written};
+use super::roster::Roster;
 use super::{Command, FleetParts, FleetPort, LINK_BYTES_MAX, REPORTS_MAX};
 use crate::budget::Share;
 use crate::clock;
@@ -30,6 +31,8 @@ const ACCOUNT_TURNS: u64 = 20;
 const SLICE_TRACES: usize = 64;
 /// The messages that are read before other tasks have a turn.
 const SLICE_MESSAGES: usize = 256;
+/// The most reasons that are logged while the engine cannot be reached.
+const DOWN_REASONS_MAX: usize = 8;
 /// The time in which the last batches must find room on their way to the engine.
 const LAST_BATCHES_TIME: Duration = Duration::from_millis(150);
 
@@ -52,6 +55,8 @@ pub(super) struct Worker {
     written: [u64; FleetMessage::ALL.len()],
     /// True if the engine can be reached; `None` before the first answer.
     is_up: Option<bool>,
+    /// The reasons that were logged since it could be reached.
+    down_reasons: Vec<String>,
     turns: u64,
 }
 
@@ -78,6 +83,7 @@ impl Worker {
             buffer_bytes: 0,
             written: [0; FleetMessage::ALL.len()],
             is_up: None,
+            down_reasons: Vec::new(),
             turns: 0,
         }
     }
@@ -149,12 +155,7 @@ impl Worker {
         match news {
             News::Members(listed) => self.hear_members(listed),
             News::Down(reason) => {
-                if self.is_up != Some(false) {
-                    tracing::warn!(
-                        error = cut(&reason),
-                        "The engine of the fleet cannot be reached. This instance decides alone."
-                    );
-                }
+                self.note_down(reason);
                 self.is_up = Some(false);
                 self.member.set_up(false, now_ms);
                 self.table.set_alone(true);
@@ -165,16 +166,30 @@ impl Worker {
         self.pass_on().await;
     }
 
+    /// Logs why the engine cannot be reached: each reason once, because the first one is often only that a connection broke.
+    fn note_down(&mut self, reason: String) {
+        if self.down_reasons.len() < DOWN_REASONS_MAX && !self.down_reasons.contains(&reason) {
+            tracing::warn!(
+                error = cut(&reason),
+                "The engine of the fleet cannot be reached. This instance decides alone."
+            );
+            self.down_reasons.push(reason);
+        }
+    }
+
     fn hear_members(&mut self, listed: Vec<MemberFacts>) {
         let now_ms = self.pipeline.clock.now_ms();
         let listed_len = listed.len();
-        let before = (self.member.view().ids().len(), self.member.others().ids().len());
+        let roster = |member: &Member| Roster::of(member.own(), member.view(), member.others());
+        let before = roster(&self.member);
         self.member.set_members(listed, now_ms);
         self.member.set_up(true, now_ms);
         self.table.set_alone(false);
-        let (members, others) = (self.member.view().ids().len(), self.member.others().ids().len());
-        if self.is_up != Some(true) || before != (members, others) {
-            tracing::info!(members, other_policies = others, "The fleet has changed.");
+        let after = roster(&self.member);
+        if self.is_up != Some(true) || before != after {
+            let (members, other_policies) = after.counts();
+            let (joined, left) = (after.beyond(&before), before.beyond(&after));
+            tracing::info!(members, other_policies, joined, left, "The fleet has changed.");
             if listed_len > MEMBERS_MAX {
                 tracing::warn!(
                     listed = listed_len,
@@ -184,6 +199,7 @@ impl Worker {
             }
         }
         self.is_up = Some(true);
+        self.down_reasons.clear();
         self.show();
     }
 
@@ -361,6 +377,7 @@ impl Worker {
         metrics.fleet_remembered(self.member.owned_traces(), self.member.unconfirmed_proofs());
         metrics.fleet_lost(FleetLoss::Full, self.port.take_lost());
         metrics.fleet_lost(FleetLoss::Refused, self.link.take_refused());
+        metrics.fleet_lost(FleetLoss::Broken, self.link.take_broken());
     }
 
     /// Shows the state of the fleet in metrics and health.
@@ -370,9 +387,8 @@ impl Worker {
         self.pipeline.metrics.fleet_up(is_up);
         self.pipeline.metrics.fleet_members(members, others);
         let text = if is_up {
-            let ids = self.member.view().ids().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            let others = if others > 0 { format!(", and {others} with other policies") } else { String::new() };
-            format!("fleet: member {} of {members}{others}: {}", self.member.own(), cut(&ids))
+            let roster = Roster::of(self.member.own(), self.member.view(), self.member.others());
+            format!("fleet: member {} of {members}: {roster}", self.member.own())
         } else {
             "fleet: the engine cannot be reached; this instance decides alone".to_owned()
         };

@@ -7,6 +7,7 @@ fn shared() -> Shared {
         read: Mutex::default(),
         unread: Mutex::default(),
         refused: AtomicU64::new(0),
+        broken: AtomicU64::new(0),
     }
 }
 

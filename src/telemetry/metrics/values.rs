@@ -244,6 +244,8 @@ labels! {
         Foreign = "foreign",
         /// The engine refused them.
         Refused = "refused",
+        /// The connection to the engine broke before it answered. Some may have arrived.
+        Broken = "broken",
         /// They are proofs that were not confirmed before there were too many others.
         GivenUp = "given_up",
     }
