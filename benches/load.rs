@@ -23,9 +23,9 @@ use template::{Encoding, Template, templates};
 
 #[derive(Parser)]
 struct Arguments {
-    /// The address for OTLP/HTTP.
-    #[arg(long, default_value = "127.0.0.1:4318")]
-    endpoint: String,
+    /// The address for OTLP/HTTP; several with commas, which the connections take in turns.
+    #[arg(long, default_value = "127.0.0.1:4318", value_delimiter = ',')]
+    endpoint: Vec<String>,
     /// The address for OTLP/gRPC.
     #[arg(long, default_value = "127.0.0.1:4317")]
     grpc_endpoint: String,
@@ -132,10 +132,13 @@ impl Load {
         let Arguments { proto, json, endpoint, grpc_endpoint, .. } = &self.arguments;
         let is_grpc = *proto == Proto::Grpc || (*proto == Proto::Mixed && connection % 4 < 2);
         if is_grpc {
-            let is_gzip = *proto == Proto::Mixed && connection % 4 == 0;
+            let is_gzip = *proto == Proto::Mixed && connection.is_multiple_of(4);
             Client::grpc(grpc_endpoint, is_gzip)
         } else {
-            Client::http(endpoint, if *json { "application/json" } else { "application/x-protobuf" })
+            Client::http(
+                &endpoint[connection % endpoint.len()],
+                if *json { "application/json" } else { "application/x-protobuf" },
+            )
         }
     }
 

@@ -51,6 +51,12 @@ variable "subnetwork" {
   default     = ""
 }
 
+variable "memorystore" {
+  description = "The outputs of deploy/terraform/memorystore, if fleet.url in the configuration is $${env:FLEET_URL}: docs/fleet.md."
+  type        = object({ url = string, ca = string })
+  default     = null
+}
+
 variable "gmp_sidecar_image" {
   description = "The image of the Managed Service for Prometheus sidecar; empty: no sidecar."
   type        = string
@@ -67,7 +73,12 @@ resource "google_project_service" "api" {
 
 locals {
   sidecar_roles = ["roles/monitoring.metricWriter", "roles/logging.logWriter"]
-  roles         = concat(["roles/cloudtrace.agent"], var.gmp_sidecar_image == "" ? [] : local.sidecar_roles)
+  fleet_roles   = ["roles/memorystore.dbConnectionUser"]
+  roles = concat(
+    ["roles/cloudtrace.agent"],
+    var.gmp_sidecar_image == "" ? [] : local.sidecar_roles,
+    var.memorystore == null ? [] : local.fleet_roles,
+  )
 }
 
 resource "google_service_account" "spansieve" {
@@ -100,6 +111,30 @@ resource "google_secret_manager_secret_version" "config" {
 
 resource "google_secret_manager_secret_iam_member" "config" {
   secret_id = google_secret_manager_secret.config.id
+  role      = "roles/secretmanager.secretAccessor"
+  member    = google_service_account.spansieve.member
+}
+
+# The authorities are no secret; this is how a file comes into a container.
+resource "google_secret_manager_secret" "fleet_ca" {
+  count     = var.memorystore == null ? 0 : 1
+  project   = var.project
+  secret_id = "spansieve-fleet-ca"
+  replication {
+    auto {}
+  }
+  depends_on = [google_project_service.api]
+}
+
+resource "google_secret_manager_secret_version" "fleet_ca" {
+  count       = var.memorystore == null ? 0 : 1
+  secret      = google_secret_manager_secret.fleet_ca[0].id
+  secret_data = var.memorystore.ca
+}
+
+resource "google_secret_manager_secret_iam_member" "fleet_ca" {
+  count     = var.memorystore == null ? 0 : 1
+  secret_id = google_secret_manager_secret.fleet_ca[0].id
   role      = "roles/secretmanager.secretAccessor"
   member    = google_service_account.spansieve.member
 }
@@ -178,6 +213,22 @@ resource "google_cloud_run_v2_service" "spansieve" {
         name       = "config"
         mount_path = "/etc/spansieve"
       }
+
+      dynamic "env" {
+        for_each = var.memorystore == null ? [] : [var.memorystore.url]
+        content {
+          name  = "FLEET_URL"
+          value = env.value
+        }
+      }
+
+      dynamic "volume_mounts" {
+        for_each = var.memorystore == null ? [] : ["fleet"]
+        content {
+          name       = volume_mounts.value
+          mount_path = "/etc/spansieve-fleet"
+        }
+      }
     }
 
     # It finds /metrics on port 8080 by itself.
@@ -201,12 +252,27 @@ resource "google_cloud_run_v2_service" "spansieve" {
         }
       }
     }
+
+    dynamic "volumes" {
+      for_each = var.memorystore == null ? [] : ["fleet"]
+      content {
+        name = volumes.value
+        secret {
+          secret = google_secret_manager_secret.fleet_ca[0].secret_id
+          items {
+            version = google_secret_manager_secret_version.fleet_ca[0].version
+            path    = "ca.pem"
+          }
+        }
+      }
+    }
   }
 
   depends_on = [
     google_project_service.api,
     google_project_iam_member.spansieve,
     google_secret_manager_secret_iam_member.config,
+    google_secret_manager_secret_iam_member.fleet_ca,
   ]
 }
 

@@ -21,7 +21,8 @@ type field struct {
 	Of       string           `json:"of"`   // the type of the elements of a list, a set or a map
 	Required bool             `json:"required"`
 	Optional bool             `json:"optional"`
-	One      bool             `json:"one"` // at most one such block
+	One      bool             `json:"one"`      // at most one such block
+	Computed bool             `json:"computed"` // a list that the provider computes
 	Fields   map[string]field `json:"fields"`
 }
 
@@ -31,6 +32,10 @@ var types = map[string]schema.ValueType{
 
 func (f field) schema() *schema.Schema {
 	made := &schema.Schema{Required: f.Required, Optional: f.Optional, Computed: !f.Required && f.Type != "block"}
+	if f.Computed {
+		made.Type, made.Computed, made.Elem = schema.TypeList, true, &schema.Resource{Schema: schemas(f.Fields)}
+		return made
+	}
 	if f.Type == "block" {
 		made.Type, made.Elem = schema.TypeList, &schema.Resource{Schema: schemas(f.Fields)}
 		if f.One {

@@ -73,13 +73,23 @@ def fields(types, name):
 
 
 def attributes(types, name):
-    """Adds what the provider computes: the getters of the class."""
+    """Adds what the provider computes: the getters of the class, and of the classes of its lists."""
     made = {}
     for entry in types[name].get("properties", []):
-        kind = primitive(entry["type"])
+        kind, fqn = primitive(entry["type"]), entry["type"].get("fqn", "")
+        if entry.get("immutable") and not kind and fqn.startswith(PREFIX) and fqn.endswith("List"):
+            made[snake(entry["name"])] = {"type": "block", "computed": True, "fields": computed(types, fqn.removesuffix("List") + "OutputReference")}
         if entry.get("immutable") and not entry.get("static") and not entry["name"].endswith("Input") and kind and kind[0] in ("string", "number", "bool"):
             made[snake(entry["name"])] = {"type": kind[0], "of": ""}
     return made
+
+
+def computed(types, name):
+    """Returns the fields of an element of a computed list."""
+    entries = {entry["name"]: entry for entry in types[name]["properties"] if entry["name"] != "internalValue"}
+    scalars = {snake(key): primitive(entry["type"]) for key, entry in entries.items()}
+    made = {key: {"type": kind[0], "of": kind[1]} for key, kind in scalars.items() if kind}
+    return made | {key: value for key, value in attributes(types, name).items() if value["type"] == "block"}
 
 
 def resource(types, name, data=False):

@@ -177,6 +177,34 @@ locals {
       severity = "WARNING"
       runbook  = "docs/runbook.md#the-fleets-engine-is-away"
     }
+    SpansieveMembersOfTheFleetDecideAlone = {
+      summary  = "Members of the fleet decide alone"
+      query    = "sum(increase(spansieve_decided_traces_total{trigger=\"alone\"}[10m])) / sum(increase(spansieve_decided_traces_total[10m])) > 0.01 unless on () max(spansieve_fleet_up) == 0"
+      minutes  = 0
+      severity = "WARNING"
+      runbook  = "docs/runbook.md#members-of-the-fleet-decide-alone"
+    }
+    SpansieveTheFleetDecidesBeforeItsTime = {
+      summary  = "The fleet decides before its time"
+      query    = "sum(increase(spansieve_fleet_early_decisions_total[10m])) > 0"
+      minutes  = 0
+      severity = "WARNING"
+      runbook  = "docs/runbook.md#the-fleet-decides-before-its-time"
+    }
+    SpansieveTheFleetsEngineRefusesMessages = {
+      summary  = "The fleet's engine refuses messages"
+      query    = "sum(increase(spansieve_fleet_lost_messages_total{reason=\"refused\"}[10m])) > 0"
+      minutes  = 0
+      severity = "WARNING"
+      runbook  = "docs/runbook.md#the-fleets-engine-refuses-messages"
+    }
+    SpansieveProofsOfTheFleetAreGivenUp = {
+      summary  = "Proofs of the fleet are given up"
+      query    = "sum(increase(spansieve_fleet_lost_messages_total{reason=\"given_up\"}[10m])) > 0"
+      minutes  = 0
+      severity = "WARNING"
+      runbook  = "docs/runbook.md#proofs-of-the-fleet-are-given-up"
+    }
     SpansieveTheCertificateRunsOut = {
       summary  = "The certificate runs out"
       query    = "spansieve_certificate_expiry_timestamp_seconds > 0 and spansieve_certificate_expiry_timestamp_seconds < time() + 7 * 86400"
