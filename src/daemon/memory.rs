@@ -1,7 +1,7 @@
 //! The memory of the container, and the part of it that the process uses.
 
 use std::fs::File;
-use std::io::{Read, Seek};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The file with the memory of the process.
 const STATUS: &str = "/proc/self/status";
+/// The most bytes of [`STATUS`]. The kernel writes some 1,500, in one read.
+const STATUS_BYTES_MAX: usize = 4_096;
 
 /// The memory limit cannot be computed.
 #[derive(Debug, Error)]
@@ -69,13 +71,13 @@ fn part(total_bytes: u64, percent: f64) -> usize {
 /// for them. Use it only if nothing else runs in the process.
 pub(super) async fn watch(budget: Budget) {
     // Opened once: senders can use up all files of the process.
-    let Ok(mut status) = File::open(STATUS) else { return };
+    let Ok(status) = File::open(STATUS) else { return };
     let mut interval = tokio::time::interval(WATCH_INTERVAL);
     let mut unbooked = budget.share();
     loop {
         interval.tick().await;
         // Without a measurement, the last one stays in force.
-        let Some(resident_bytes) = resident_bytes(&mut status) else { continue };
+        let Some(resident_bytes) = resident_bytes(&status) else { continue };
         let booked_bytes = budget.filled_bytes().saturating_sub(unbooked.bytes()) + budget.idle_bytes();
         unbooked.resize(unbooked_bytes(resident_bytes, booked_bytes, budget.limit_bytes()));
     }
@@ -93,9 +95,11 @@ fn allowed_bytes(limit_bytes: usize) -> usize {
 
 /// Returns the memory of the process, if the system has a `/proc` (`man 5 proc_pid_status`, `RssAnon`). Excludes the
 /// pages of the program's file, which the kernel can always read again.
-fn resident_bytes(status: &mut (impl Read + Seek)) -> Option<usize> {
-    let mut text = String::new();
-    status.rewind().and_then(|()| status.read_to_string(&mut text)).ok()?;
+fn resident_bytes(status: &File) -> Option<usize> {
+    let mut text = [0; STATUS_BYTES_MAX];
+    let length = status.read_at(&mut text, 0).ok()?;
+    // The name of a process need not be UTF-8.
+    let text = String::from_utf8_lossy(&text[..length]);
     let resident = text.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
     let kib: usize = resident.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)

@@ -26,7 +26,7 @@ use crate::span_metrics::{KeyBuffer, SpanMetrics};
 use crate::tail::fleet::Followed;
 use crate::tail::journal_hold::JournalHold;
 use crate::tail::kept::KeptQueue;
-use crate::tail::table::{HeldCounts, Millis, RoundOutcome};
+use crate::tail::table::{Millis, RoundOutcome};
 use crate::tail::tally::{DecidedSpans, Shadowed};
 use crate::tail::{Table, Trigger};
 use crate::telemetry::Metrics;
@@ -153,10 +153,15 @@ impl Pipeline {
         self.broken.notified().await;
     }
 
-    /// Returns true if the table holds nothing, and all memory of bodies is given back. A request that comes after
-    /// [`Activity::take`] has returned false is either seen here or noted as an arrival: both lock the same shards.
-    pub(super) fn is_idle(&self) -> bool {
-        self.table.held() == HeldCounts::default() && self.table.budget().idle_bytes() == 0
+    /// Returns the time for which no trace becomes due, at most `time_max`; none as long as memory of bodies is to be given
+    /// back. A request that comes meanwhile is noted in [`Pipeline::arrivals`].
+    pub(super) fn pause(&self, time_max: Duration) -> Duration {
+        if self.table.budget().idle_bytes() > 0 {
+            return Duration::ZERO;
+        }
+        let now_ms = self.clock.now_ms();
+        let due = self.table.next_due(now_ms).map(|due_ms| Duration::from_millis(due_ms - now_ms));
+        due.map_or(time_max, |due| due.min(time_max))
     }
 
     /// Makes `outcome` note single decisions if there are listeners. Call it before each round of decisions.

@@ -9,22 +9,23 @@ use super::pipeline::Pipeline;
 use crate::tail::table::{Millis, RoundOutcome};
 use crate::telemetry::Pulse;
 
-/// The interval between searches for due traces. On an idle machine no decision is late by more than this.
-const SWEEP_INTERVAL: Duration = Duration::from_millis(20);
+/// The interval between searches for due traces. On an idle machine no decision is late by more than this. Each search
+/// wakes the process, and finds little of what it needs in the processor's caches, so fewer searches cost less.
+pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The longest pause between two rounds while the table is empty. The first request ends the pause.
+/// The longest pause between two rounds while no trace is due. The first request ends the pause.
 const IDLE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The number of rounds without a request, about five seconds, after which the sweeper pauses. By then, what a burst has
 /// left in the shards is given back.
-const QUIET_ROUNDS: usize = 250;
+const QUIET_ROUNDS: usize = 100;
 
 /// The number of rounds between two flushes of the histograms' buffers: about five seconds.
-const UPKEEP_ROUNDS: usize = 250;
+const UPKEEP_ROUNDS: usize = 100;
 
-/// The most requests that are compressed between two searches for due traces. They take a few milliseconds, and one
+/// The most requests that are compressed between two searches for due traces. They take about ten milliseconds, and one
 /// core accepts about as many in that time.
-const ROUND_COMPRESSIONS_MAX: usize = 64;
+const ROUND_COMPRESSIONS_MAX: usize = 160;
 
 /// Sweeps for ever, with a sign of life for each slice of work. It works in turns of a millisecond and yields between
 /// them, so that many decisions that are due at the same time do not stall ingest on a runtime with one thread. Shorter
@@ -42,8 +43,8 @@ pub(super) async fn run(pipeline: Arc<Pipeline>, pulse: Pulse) {
     };
     for round in 0.. {
         quiet_rounds = if pipeline.arrivals.take() { 0 } else { quiet_rounds + 1 };
-        if quiet_rounds > QUIET_ROUNDS && pipeline.is_idle() {
-            pipeline.arrivals.wait(IDLE_INTERVAL).await;
+        if quiet_rounds > QUIET_ROUNDS {
+            pipeline.arrivals.wait(pipeline.pause(IDLE_INTERVAL)).await;
         }
         interval.tick().await;
         let mut turn_ms = pipeline.clock.now_ms();

@@ -40,7 +40,7 @@ pub struct TimedRequest {
 pub struct ReplaySettings {
     /// The memory budget in bytes.
     pub limit_bytes: usize,
-    /// The shortest time between two searches for due traces. The daemon searches every 20 ms. With 0, each trace is
+    /// The shortest time between two searches for due traces. The daemon searches every 50 ms. With 0, each trace is
     /// decided at the millisecond at which it is due.
     pub sweep_ms: Millis,
     /// The seed of the table's hash.

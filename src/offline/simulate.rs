@@ -20,7 +20,7 @@ use crate::tail::settings::TailSampling;
 use crate::tail::table::Millis;
 
 /// The time between two searches for due traces, as in the daemon.
-pub const SWEEP_MS: Millis = 20;
+pub const SWEEP_MS: Millis = 50;
 
 /// The time between two looks at what the table holds.
 const LOOK_MS: Millis = 100;

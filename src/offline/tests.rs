@@ -34,7 +34,7 @@ const START: u64 = START_S * 1_000_000_000;
 /// them. Most policies have none.
 const END_S: [Option<u64>; 12] =
     [None, None, None, None, None, None, Some(0), Some(10), Some(11), Some(12), Some(13), Some(1_000)];
-const SWEEP_MS: u64 = 20;
+const SWEEP_MS: u64 = 50;
 const MS: u64 = 1_000_000;
 
 /// For each trace, the verdicts with which its spans left and their numbers.
@@ -229,7 +229,7 @@ fn settle(out: &mut RoundOutcome, policies: &Policies, now_ms: u64, outcome: &mu
     out.tally.clear();
 }
 
-/// Plays the requests as the daemon does: the receiver's way into the table, and a sweep every 20 ms.
+/// Plays the requests as the daemon does: the receiver's way into the table, and a sweep every 50 ms.
 fn daemon(settings: &TailSampling, requests: &[(u64, Bytes)]) -> Outcome {
     let mut daemon = DaemonTable::start(settings);
     requests.iter().for_each(|(at_ms, body)| daemon.receive(*at_ms, body));

@@ -30,6 +30,7 @@ mod round;
 pub mod services;
 pub mod settings;
 mod shard;
+mod shards;
 mod slots;
 pub mod table;
 pub mod tally;

@@ -1,4 +1,4 @@
-use std::io::Cursor;
+use std::io::Write;
 
 use super::*;
 use crate::budget::ladder::{self, LIMIT_PERCENT_DEFAULT};
@@ -70,12 +70,17 @@ fn only_memory_that_is_neither_booked_nor_allowed_for_is_charged() {
 
 #[test]
 fn resident_memory_is_read_anew_each_time() {
-    let mut status = Cursor::new("Name:\tx\nVmRSS:\t   99999 kB\nRssAnon:\t   12345 kB\n");
+    let status = |text: &[u8]| {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(text).unwrap();
+        file
+    };
+    let known = status(b"Name:\t\xff\nVmRSS:\t   99999 kB\nRssAnon:\t   12345 kB\n");
     for _ in 0..2 {
-        assert_eq!(resident_bytes(&mut status), Some(12345 * 1024));
+        assert_eq!(resident_bytes(&known), Some(12345 * 1024));
     }
-    assert_eq!(resident_bytes(&mut Cursor::new("Name:\tx\n")), None);
-    let own = resident_bytes(&mut std::fs::File::open(STATUS).unwrap()).unwrap();
+    assert_eq!(resident_bytes(&status(b"Name:\tx\n")), None);
+    let own = resident_bytes(&std::fs::File::open(STATUS).unwrap()).unwrap();
     assert!((1 << 16..1 << 40).contains(&own), "{own} bytes");
 }
 

@@ -31,6 +31,20 @@ async fn only_a_panic_during_a_change_to_the_table_is_reported() {
     assert!(ended.is_err() && is_broken().await);
 }
 
+#[test]
+fn a_pause_ends_when_a_trace_is_due() {
+    let hour = Duration::from_secs(3600);
+    let pipeline = pipeline();
+    assert_eq!(pipeline.pause(hour), hour, "no trace is held");
+    pipeline.send(small_spans(1)).unwrap();
+    let wait = Settings::default().tail_sampling.decision_wait;
+    let pause = pipeline.pause(hour);
+    assert!(pause <= wait && pause > wait / 2, "{pause:?}");
+    assert_eq!(pipeline.pause(wait / 10), wait / 10);
+    drop(pipeline.table.budget().room(1_000).unwrap().freeze());
+    assert_eq!(pipeline.pause(hour), Duration::ZERO, "a block is idle, and is to be given back");
+}
+
 /// Returns a request of `count` traces, each with one span of the smallest possible size.
 pub(in crate::daemon) fn small_spans(count: u128) -> Bytes {
     let mut body = Vec::new();

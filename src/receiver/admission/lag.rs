@@ -9,9 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::Poll;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
-
-use crate::activity::Activity;
 
 /// The part of a turn in which requests are served while turns are long. If senders keep a worker busy with a few
 /// requests each, a turn takes 10 ms.
@@ -20,29 +19,30 @@ const TURN_MAX: Duration = Duration::from_millis(20);
 /// Time for which turns may be longer than [`TURN_MAX`]. A burst or one very large request is not an overload.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// The probe pauses after a turn shorter than this. In this case there is practically no queue, and an idle daemon
-/// should sleep.
+/// The probe pauses after a turn shorter than this. In this case there is practically no queue.
 const TURN_SHORT: Duration = Duration::from_millis(5);
 
-/// Length of a pause. A pause is shorter than [`TURN_MAX`], so it cannot hide a long turn.
+/// The shortest pause. The first request after it ends the pause, so that an idle daemon sleeps, and one with few
+/// requests needs no timer. It is shorter than [`TURN_MAX`], so it cannot hide a long turn.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// The longest pause while no request comes. The first request ends it.
-const IDLE_PAUSE: Duration = Duration::from_secs(1);
+/// The bit that tells the end of a pause from the start of a turn.
+const PAUSES: u64 = 1 << 63;
 
-/// Sentinel in place of a time: the probe is in a pause.
-const PAUSES: u64 = u64::MAX;
+/// Sentinel in place of a time: a request has ended the pause, and the probe joins the queue soon.
+const WAKES: u64 = u64::MAX;
 
 /// Measurement of the wait in the runtime's queue.
 #[derive(Debug)]
 pub(super) struct Lag {
     epoch: Instant,
-    /// Time at which the probe joined the queue, in microseconds since `epoch`, or [`PAUSES`].
+    /// Time at which the probe joined the queue, in microseconds since `epoch`; in a pause, the time from which a
+    /// request ends it, with the bit [`PAUSES`]; or [`WAKES`].
     turn_start_us: AtomicU64,
     /// The part of a turn in which requests are served, in microseconds.
     serving_us: AtomicU64,
-    /// Each request notes itself here.
-    requests: Activity,
+    /// Notified by the request that ends a pause.
+    wake: Notify,
 }
 
 impl Lag {
@@ -51,7 +51,7 @@ impl Lag {
             epoch: Instant::now(),
             turn_start_us: AtomicU64::new(PAUSES),
             serving_us: AtomicU64::new(micros(PATIENCE)),
-            requests: Activity::default(),
+            wake: Notify::new(),
         }
     }
 
@@ -60,9 +60,9 @@ impl Lag {
     /// turn get the same time once more. All other requests are refused, which costs little, so the next turn begins
     /// soon.
     pub(in crate::receiver) fn serves(&self, last_turn: &AtomicU64) -> bool {
-        self.requests.note();
         let turn = self.turn_start_us.load(Relaxed);
-        if turn == PAUSES {
+        if turn & PAUSES != 0 {
+            self.end_pause(turn);
             return true;
         }
         let (lasts_us, serving_us) = (micros(self.epoch.elapsed()).saturating_sub(turn), self.serving_us.load(Relaxed));
@@ -73,8 +73,16 @@ impl Lag {
         serves
     }
 
-    /// Goes through the queue again and again until a turn takes less than [`TURN_SHORT`]. Then pauses. If no request
-    /// came since the last pause, the pause begins with a wait for one, of at most [`IDLE_PAUSE`].
+    /// Wakes the probe if its pause, which `turn` stands for, has lasted long enough.
+    fn end_pause(&self, turn: u64) {
+        let is_over = turn != WAKES && micros(self.epoch.elapsed()) >= turn & !PAUSES;
+        if is_over && self.turn_start_us.compare_exchange(turn, WAKES, Relaxed, Relaxed).is_ok() {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Goes through the queue again and again until a turn takes less than [`TURN_SHORT`]. Then pauses until a request
+    /// comes, for [`PAUSE`] at least.
     pub(in crate::receiver) async fn probe(&self) {
         let mut long_since = None;
         loop {
@@ -91,11 +99,8 @@ impl Lag {
                 long_since = None;
             }
             if took < TURN_SHORT {
-                self.turn_start_us.store(PAUSES, Relaxed);
-                if !self.requests.take() {
-                    self.requests.wait(IDLE_PAUSE).await;
-                }
-                return tokio::time::sleep(PAUSE).await;
+                self.turn_start_us.store(PAUSES | micros(end + PAUSE), Relaxed);
+                return self.wake.notified().await;
             }
         }
     }

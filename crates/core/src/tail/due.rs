@@ -19,6 +19,11 @@ impl Moment {
         Moment(at_ms as u32)
     }
 
+    /// Returns the 32 bits, from which [`Moment::new`] makes the same moment.
+    pub(super) fn as_u32(self) -> u32 {
+        self.0
+    }
+
     pub(super) fn is_before(self, other: Moment) -> bool {
         self.0.wrapping_sub(other.0).cast_signed() < 0
     }
@@ -52,15 +57,25 @@ const STALE_MIN: usize = 64;
 
 /// Entries in the order of their moments.
 #[derive(Debug, Default)]
-pub(super) struct DueQueue(VecDeque<Due>);
+pub(super) struct DueQueue {
+    entries: VecDeque<Due>,
+    /// The moment of the first entry. It is here, too, because it is asked for when only the end of the queue is in the
+    /// processor's cache.
+    first: Option<Moment>,
+}
 
 impl DueQueue {
     #[inline]
     pub(super) fn push(&mut self, at: Moment, slot: SlotNumber) {
         let due = Due { at, slot };
-        match self.0.back() {
-            Some(last) if at.is_before(last.at) => self.0.insert(self.0.partition_point(|d| !at.is_before(d.at)), due),
-            _ => self.0.push_back(due),
+        match self.entries.back() {
+            Some(last) if at.is_before(last.at) => {
+                self.entries.insert(self.entries.partition_point(|d| !at.is_before(d.at)), due);
+            }
+            _ => self.entries.push_back(due),
+        }
+        if self.first.is_none_or(|first| at.is_before(first)) {
+            self.first = Some(at);
         }
     }
 
@@ -70,41 +85,47 @@ impl DueQueue {
     /// entry for each push.
     #[inline]
     pub(super) fn prune(&mut self, traces_held: usize, is_live: impl Fn(Due) -> bool) {
-        if self.0.len() > 2 * traces_held + STALE_MIN {
-            self.0.retain(|&due| is_live(due));
+        if self.entries.len() > 2 * traces_held + STALE_MIN {
+            self.entries.retain(|&due| is_live(due));
+            self.note_first();
         }
     }
 
     /// Returns the moment of the first entry, which may be stale.
     pub(super) fn first(&self) -> Option<Moment> {
-        self.0.front().map(|due| due.at)
+        self.first
     }
 
     /// Removes and returns the first entry, due or not.
     pub(super) fn pop(&mut self) -> Option<Due> {
-        self.0.pop_front()
+        let due = self.entries.pop_front();
+        self.note_first();
+        due
     }
 
     /// Removes and returns the first entry if it is due.
     pub(super) fn pop_due(&mut self, now_ms: Millis) -> Option<Due> {
-        let first = self.0.front()?;
-        if Moment::new(now_ms).is_before(first.at) { None } else { self.pop() }
+        if Moment::new(now_ms).is_before(self.first?) { None } else { self.pop() }
+    }
+
+    fn note_first(&mut self) {
+        self.first = self.entries.front().map(|due| due.at);
     }
 
     /// Returns the entries from the one with the number `from` on.
     pub(super) fn entries(&self, from: usize) -> impl Iterator<Item = Due> {
-        self.0.range(from.min(self.0.len())..).copied()
+        self.entries.range(from.min(self.entries.len())..).copied()
     }
 
     /// Returns the number of entries, live and stale.
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.entries.len()
     }
 
     /// Gives back the memory that remains after a burst.
     pub(super) fn shrink(&mut self) {
-        if self.0.capacity() > 4 * self.0.len().max(64) {
-            self.0.shrink_to(2 * self.0.len());
+        if self.entries.capacity() > 4 * self.entries.len().max(64) {
+            self.entries.shrink_to(2 * self.entries.len());
         }
     }
 }

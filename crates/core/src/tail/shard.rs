@@ -35,7 +35,7 @@ use super::packed::{pack, unpack};
 use super::request::{Fragment, OpenFragment};
 use super::round::WorkRound;
 use super::slots::{SlotNumber, Slots};
-use super::table::{Millis, TableLimits};
+use super::table::TableLimits;
 use super::tally::Trigger;
 use super::trace_sample::TraceSample;
 use super::verdicts::{Found, VerdictCache};
@@ -185,10 +185,11 @@ impl Shard {
         self.let_go_of_released(round);
     }
 
-    /// Returns the time at which a trace may have to be looked at next; `None` if no trace is held.
-    pub(super) fn next_due(&self, now_ms: Millis) -> Option<Millis> {
+    /// Returns the moment at which a trace may have to be looked at next; `None` if no trace is held.
+    pub(super) fn first_due(&self) -> Option<Moment> {
         let queues = [&self.waiting, &self.rooted, &self.rescuable].map(DueQueue::first);
-        queues.into_iter().chain([self.due_reports.first()]).flatten().map(|moment| moment.not_before(now_ms)).min()
+        let moments = queues.into_iter().chain([self.due_reports.first()]).flatten();
+        moments.reduce(|first, next| if next.is_before(first) { next } else { first })
     }
 
     /// Returns the number of entries, live and stale, in the queues.

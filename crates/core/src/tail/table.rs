@@ -28,6 +28,7 @@ use super::round::{WorkRound, hash};
 use super::services::{ServiceNumber, ServiceTally, Services};
 pub use super::shard::HeldCounts;
 use super::shard::{Arrival, FLEET_TRACE_BYTES, Released, Shard, StaleTrace, TRACE_BYTES};
+use super::shards::Shards;
 use super::tally::{Tally, Trigger};
 use super::trace_sample::TraceSample;
 use super::verdicts::{Columns, VerdictCache};
@@ -182,7 +183,7 @@ struct InForce {
 /// All pending traces.
 #[derive(Debug)]
 pub struct Table {
-    shards: Box<[Mutex<Shard>]>,
+    shards: Shards,
     /// Looked at while a shard is locked, so that work on a shard never goes back to earlier policies.
     in_force: Replaceable<InForce>,
     budget: Budget,
@@ -218,7 +219,7 @@ impl Table {
         hasher: SeedableRandomState,
     ) -> Self {
         let limits = TableLimits::new(settings, budget.limit_bytes());
-        let shards = (0..SHARDS).map(|_| Mutex::new(Shard::new(&limits))).collect();
+        let shards = Shards::new((0..SHARDS).map(|_| Shard::new(&limits)));
         let caches = budget.force(limits.cache_bytes());
         let states = Mutex::new(budget.force(policies.state_bytes_max()));
         let in_force = Replaceable::new(InForce { policies, limits });
@@ -246,7 +247,7 @@ impl Table {
         let bytes = limits.cache_bytes();
         limits.remembers_facts = true;
         self.caches.absorb(self.budget.force(limits.cache_bytes() - bytes));
-        self.shards = (0..SHARDS).map(|_| Mutex::new(Shard::new(limits))).collect();
+        self.shards = Shards::new((0..SHARDS).map(|_| Shard::new(limits)));
         self
     }
 
@@ -272,13 +273,13 @@ impl Table {
     /// Returns the number of traces and spans held at this moment.
     #[must_use]
     pub fn held(&self) -> HeldCounts {
-        self.shards.iter().fold(HeldCounts::default(), |held, shard| held + shard.lock().held())
+        self.shards.iter().fold(HeldCounts::default(), |held, shard| held + shard.held())
     }
 
     /// Returns the number of entries, live and stale, in the queues of all shards.
     #[cfg(test)]
     fn queued(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().queued()).sum()
+        self.shards.iter().map(|shard| shard.queued()).sum()
     }
 
     /// Returns every held trace with its shard, the number of its spans, and true if it is undecided.
@@ -287,7 +288,7 @@ impl Table {
     pub fn held_traces(&self) -> Vec<(usize, TraceId, u64, bool)> {
         let shards = self.shards.iter().enumerate();
         shards
-            .flat_map(|(at, shard)| shard.lock().held_traces().map(|(id, n, p)| (at, id, n, p)).collect::<Vec<_>>())
+            .flat_map(|(at, shard)| shard.held_traces().map(|(id, n, p)| (at, id, n, p)).collect::<Vec<_>>())
             .collect()
     }
 
@@ -388,7 +389,7 @@ impl Table {
             while let Some(arrival) = arrivals.next_if(|next| shard_of(next.hash) == shard) {
                 batch.push(arrival);
             }
-            self.arrive(&self.shards[shard], &mut batch, &mut in_force, now_ms, out);
+            self.arrive(shard, &mut batch, &mut in_force, now_ms, out);
         }
         (out.order, out.batch) = (order, batch);
     }
@@ -396,7 +397,7 @@ impl Table {
     /// Takes the spans of `batch` into `shard`. If other policies are in force by then, evaluates the spans again.
     fn arrive(
         &self,
-        shard: &Mutex<Shard>,
+        shard: usize,
         batch: &mut Vec<Arrival>,
         in_force: &mut Seen<InForce>,
         now_ms: Millis,
@@ -404,7 +405,7 @@ impl Table {
     ) {
         loop {
             refresh(batch, &in_force.policies);
-            let mut guard = shard.lock();
+            let mut guard = self.shards.lock(shard);
             if self.in_force.is_present(in_force) {
                 guard.arrive(batch, &mut self.round(in_force, now_ms, out));
                 drop(guard);
@@ -418,7 +419,7 @@ impl Table {
     /// Restores a verdict of an earlier process. Spans of the trace `id` that still come follow it.
     pub fn restore_kept(&self, id: TraceId, keep: Keep) {
         let hash = hash(&self.hasher, id);
-        self.shards[shard_of(hash)].lock().restore_kept(hash, keep);
+        self.shards.lock(shard_of(hash)).restore_kept(hash, keep);
     }
 
     /// Returns the fate of the trace `id`. This changes nothing.
@@ -432,21 +433,24 @@ impl Table {
     pub fn report(&self, id: TraceId, now_ms: Millis) -> TraceReport {
         let hash = hash(&self.hasher, id);
         let in_force = self.in_force.see();
-        self.shards[shard_of(hash)].lock().report(id, hash, now_ms, &in_force.limits)
+        self.shards.lock(shard_of(hash)).report(id, hash, now_ms, &in_force.limits)
     }
 
     /// Returns the spans of the trace `id` if they are in the table: it is pending or rescuable. This changes nothing.
     #[must_use]
     pub fn held_spans(&self, id: TraceId) -> Option<HeldSpans> {
         let hash = hash(&self.hasher, id);
-        self.shards[shard_of(hash)].lock().fragments(id, hash).map(HeldSpans::new)
+        self.shards.lock(shard_of(hash)).fragments(id, hash).map(HeldSpans::new)
     }
 
     /// Decides a slice of the traces that are due in shard `shard` (less than [`Table::shard_count`]), and lets go of a
     /// slice of the rescuable ones whose window is over. With a fleet, also reports a slice of the traces with new spans.
     /// Returns true if more are waiting.
     pub fn sweep(&self, shard: usize, now_ms: Millis, out: &mut RoundOutcome) -> bool {
-        let mut guard = self.shards[shard].lock();
+        if !self.shards.is_due(shard, now_ms) {
+            return false;
+        }
+        let mut guard = self.shards.lock(shard);
         let in_force = self.in_force.see();
         let mut round = self.round(&in_force, now_ms, out);
         let expired = guard.expire_rescuable(SLICE_TRACES, &mut round);
@@ -459,7 +463,7 @@ impl Table {
     /// is held.
     #[must_use]
     pub fn next_due(&self, now_ms: Millis) -> Option<Millis> {
-        self.shards.iter().filter_map(|shard| shard.lock().next_due(now_ms)).min()
+        self.shards.next_due(now_ms)
     }
 
     /// Compresses the body of one request that has not been read for a second, if compression is enabled. Returns true
@@ -476,12 +480,12 @@ impl Table {
     /// Returns the number of shards.
     #[must_use]
     pub fn shard_count(&self) -> usize {
-        self.shards.len()
+        self.shards.count()
     }
 
     /// Gives back the memory that a burst has left in one shard.
     pub fn shrink(&self, shard: usize) {
-        self.shards[shard].lock().shrink();
+        self.shards.lock(shard).shrink();
     }
 
     /// Decides a slice of all pending traces and lets go of rescuable ones, because the process is shutting down.
@@ -501,8 +505,7 @@ impl Table {
         work: impl Fn(&mut Shard, &mut WorkRound<'_>) -> bool,
     ) -> bool {
         let mut in_force = self.in_force.see();
-        self.shards.iter().fold(false, |more, shard| {
-            let mut shard = shard.lock();
+        self.shards.iter().fold(false, |more, mut shard| {
             self.in_force.refresh(&mut in_force);
             work(&mut shard, &mut self.round(&in_force, now_ms, out)) || more
         })

@@ -1,4 +1,4 @@
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Waker};
 
 use tokio::time::advance;
@@ -52,27 +52,31 @@ async fn only_turns_that_stay_long_are_cut_short() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_probe_pauses_in_an_idle_runtime() {
-    let lag = Lag::new();
-    let start = Instant::now();
-    lag.probe().await;
-    assert!(start.elapsed() >= PAUSE);
-    advance(Duration::from_secs(3600)).await;
-    assert!(lag.serves(&AtomicU64::new(u64::MAX)), "no turn is measured in a pause");
+/// Returns true if `probe` is in a pause after it has been polled.
+fn is_paused(lag: &Lag, probe: Pin<&mut impl Future>) -> bool {
+    assert!(probe.poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    lag.turn_start_us.load(Relaxed) & PAUSES != 0
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_request_after_a_quiet_time_starts_the_probe() {
+async fn the_first_request_after_the_shortest_pause_starts_the_probe() {
     let lag = Lag::new();
-    let start = Instant::now();
-    lag.probe().await;
-    assert!(start.elapsed() >= IDLE_PAUSE, "no request has come");
+    let serves = || lag.serves(&AtomicU64::new(u64::MAX));
+    let mut probe = pin!(async {
+        loop {
+            lag.probe().await;
+        }
+    });
+    assert!(!is_paused(&lag, probe.as_mut()), "the first turn begins");
+    assert!(is_paused(&lag, probe.as_mut()), "and ends");
     for _ in 0..3 {
-        let start = Instant::now();
-        lag.serves(&AtomicU64::new(u64::MAX));
-        lag.probe().await;
-        assert!(start.elapsed() <= 2 * PAUSE, "a request has come");
+        assert!(serves(), "no turn is measured in a pause");
+        assert!(is_paused(&lag, probe.as_mut()), "the pause has just begun");
+        advance(Duration::from_secs(3600)).await;
+        assert!(is_paused(&lag, probe.as_mut()), "no request has come");
+        assert!(serves() && serves());
+        assert!(!is_paused(&lag, probe.as_mut()), "a request has come");
+        assert!(is_paused(&lag, probe.as_mut()), "the turn was short");
     }
 }
 

@@ -15,3 +15,18 @@ fn moments_stay_in_order_when_32_bits_overflow() {
         assert!(queue.pop_due(start_ms + 3_600_000).is_none());
     }
 }
+
+#[test]
+fn the_first_moment_is_known_whatever_is_pushed_and_removed() {
+    let mut rng = fastrand::Rng::with_seed(7);
+    let mut queue = DueQueue::default();
+    for round in 0..5_000 {
+        match rng.u8(..4) {
+            0 | 1 => queue.push(Moment::new(u64::from(rng.u32(..500))), round),
+            2 => _ = queue.pop(),
+            _ => queue.prune(rng.usize(..20), |due| due.slot % 3 == 0),
+        }
+        assert_eq!(queue.first(), queue.entries(0).next().map(|due| due.at));
+        assert!(queue.entries(0).is_sorted_by(|a, b| !b.at.is_before(a.at)));
+    }
+}

@@ -28,19 +28,21 @@ impl Table {
     /// Plans reports of some traces after `cursor` for which `is_wanted` returns true, because they have another owner now:
     /// of those that the owner has yet to answer. Returns true if there are more. Other work can go on in between.
     pub fn report_again(&self, cursor: &mut AgainCursor, is_wanted: impl Fn(TraceId) -> bool, now_ms: Millis) -> bool {
-        let Some(shard) = self.shards.get(cursor.shard) else { return false };
-        let next = shard.lock().report_again(cursor.slot, &is_wanted, now_ms);
+        if cursor.shard >= self.shards.count() {
+            return false;
+        }
+        let next = self.shards.lock(cursor.shard).report_again(cursor.slot, &is_wanted, now_ms);
         *cursor = match next {
             Some(slot) => AgainCursor { slot, ..*cursor },
             None => AgainCursor { shard: cursor.shard + 1, slot: 0 },
         };
-        cursor.shard < self.shards.len()
+        cursor.shard < self.shards.count()
     }
 
     /// Follows the verdict of the fleet on a trace.
     pub fn follow(&self, followed: &Followed, now_ms: Millis, out: &mut RoundOutcome) {
         let hash = hash(&self.hasher, followed.id);
-        let mut shard = self.shards[shard_of(hash)].lock();
+        let mut shard = self.shards.lock(shard_of(hash));
         let in_force = self.in_force.see();
         let mut round = self.round(&in_force, now_ms, out);
         round.follows = true;

@@ -92,7 +92,7 @@ impl Table {
             cursor.shard = (shard + 1) % cursor.next.len();
             let Some(from) = cursor.next[shard] else { continue };
             let (mut found, next) =
-                self.shards[shard].lock().pending_traces(from, ENTRIES_MAX, bytes_min, &mut cursor.seen[shard]);
+                self.shards.lock(shard).pending_traces(from, ENTRIES_MAX, bytes_min, &mut cursor.seen[shard]);
             cursor.next[shard] = next;
             found.iter_mut().for_each(|trace| trace.shard = shard);
             return Some(found);
@@ -106,7 +106,7 @@ impl Table {
         let in_force = self.in_force.see();
         let round = self.round(&in_force, now_ms, out);
         let taken = traces.iter().map(|trace| {
-            let fragments = self.shards[trace.shard].lock().take_pending(trace, &round);
+            let fragments = self.shards.lock(trace.shard).take_pending(trace, &round);
             let fragments = fragments.unwrap_or_default();
             fragments.iter().for_each(|fragment| fragment.settled(trace.id));
             // The other process counts them again, and decides them.

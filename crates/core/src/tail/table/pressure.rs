@@ -21,7 +21,7 @@ impl Table {
     /// Does a bounded slice of work, and returns true if there is more to do.
     pub fn relieve(&self, now_ms: Millis, out: &mut RoundOutcome) -> bool {
         let rescue_bytes_max = self.in_force.see().limits.rescue_bytes_max;
-        let is_over = self.held().rescuable_bytes > rescue_bytes_max || self.budget.over(ladder::RESCUE) > 0;
+        let is_over = self.shards.rescuable_bytes() > rescue_bytes_max || self.budget.over(ladder::RESCUE) > 0;
         if is_over && self.shed(RELIEF_SLICE_TRACES, now_ms, out) {
             return true;
         }

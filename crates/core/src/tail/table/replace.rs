@@ -5,15 +5,12 @@
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use super::{InForce, RoundOutcome, Table, TableLimits};
 use crate::otlp::scan::Probe;
 use crate::replaceable::Seen;
 use crate::sampling::Policies;
 use crate::tail::rescan::SpanReader;
 use crate::tail::settings::TailSampling;
-use crate::tail::shard::Shard;
 use crate::tail::table::Millis;
 
 impl Table {
@@ -47,13 +44,7 @@ impl Table {
     /// Reads the stale traces of `shard` that have become full, without its lock, and decides them. So a trace does not
     /// grow without a limit until its turn comes.
     #[inline]
-    pub(super) fn read_full(
-        &self,
-        shard: &Mutex<Shard>,
-        in_force: &Seen<InForce>,
-        now_ms: Millis,
-        out: &mut RoundOutcome,
-    ) {
+    pub(super) fn read_full(&self, shard: usize, in_force: &Seen<InForce>, now_ms: Millis, out: &mut RoundOutcome) {
         if out.full.is_empty() {
             return;
         }
@@ -64,7 +55,7 @@ impl Table {
             (trace, summary)
         });
         let again = again.collect();
-        let mut shard = shard.lock();
+        let mut shard = self.shards.lock(shard);
         // After another replacement, they are read again for that.
         if self.in_force.is_present(in_force) {
             shard.take_again(again, &mut self.round(in_force, now_ms, out));
@@ -76,7 +67,7 @@ impl Table {
     #[must_use]
     pub fn stale_traces(&self) -> usize {
         let policies = self.policies();
-        self.shards.iter().map(|shard| shard.lock().stale(0, &policies).0.len()).sum()
+        self.shards.iter().map(|shard| shard.stale(0, &policies).0.len()).sum()
     }
 
     fn rescan_with<P: Probe>(
@@ -88,10 +79,10 @@ impl Table {
         settle: &mut impl FnMut(&mut RoundOutcome),
     ) {
         let mut reader = SpanReader::new(&in_force.policies, probe, self.budget.share());
-        for shard in &self.shards {
+        for shard in 0..self.shards.count() {
             let mut next = Some(0);
             while let Some(from) = next {
-                let (stale, rest) = shard.lock().stale(from, &in_force.policies);
+                let (stale, rest) = self.shards.lock(shard).stale(from, &in_force.policies);
                 next = rest;
                 if stale.is_empty() {
                     continue;
@@ -101,10 +92,10 @@ impl Table {
                     (trace, summary)
                 });
                 let again = again.collect();
-                shard.lock().take_again(again, &mut self.round(in_force, now_ms(), out));
+                self.shards.lock(shard).take_again(again, &mut self.round(in_force, now_ms(), out));
                 settle(out);
             }
-            shard.lock().end_rescan();
+            self.shards.lock(shard).end_rescan();
         }
     }
 }

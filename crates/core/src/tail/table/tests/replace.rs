@@ -292,8 +292,8 @@ fn shadow_policies_are_counted_and_never_decide() {
 /// Returns the shards that have stale traces, with these.
 fn stale(table: &Table) -> Vec<(usize, Vec<crate::tail::shard::StaleTrace>)> {
     let policies = table.policies();
-    let found = |(at, shard): (usize, &Mutex<Shard>)| (at, shard.lock().stale(0, &policies).0);
-    table.shards.iter().enumerate().map(found).filter(|(_, stale)| !stale.is_empty()).collect()
+    let found = |at: usize| (at, table.shards.lock(at).stale(0, &policies).0);
+    (0..table.shards.count()).map(found).filter(|(_, stale)| !stale.is_empty()).collect()
 }
 
 /// Large traces are found, then more spans of them come, and only then the summaries of the first ones are there.
@@ -329,7 +329,7 @@ fn what_comes_for_a_large_trace_while_it_is_read_is_not_read_again() {
     }
     let _ = visited::take();
     for (at, read) in again {
-        let mut shard = live.table.shards[at].lock();
+        let mut shard = live.table.shards.lock(at);
         shard.take_again(read, &mut live.table.round(&in_force, live.now_ms, &mut live.out));
         shard.end_rescan();
     }
