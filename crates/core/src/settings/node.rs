@@ -12,6 +12,7 @@ pub struct Node {
     /// The value.
     pub value: NodeValue,
     /// The number of nodes in it, including itself, with every alias written out.
+    #[cfg_attr(not(any(test, feature = "yaml")), expect(dead_code, reason = "only the reader of YAML counts nodes"))]
     pub(crate) node_count: usize,
 }
 
