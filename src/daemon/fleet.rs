@@ -97,6 +97,7 @@ impl FleetParts {
         let member = MemberSettings {
             grace_ms: settings.fleet.grace.as_millis() as u64,
             repeat_ms: REPEAT_MS,
+            report_ms: TIMES.repeat_ms,
             waits: waits(tail_sampling),
             traces_max,
             trace_bytes_max: traces_max * TRACE_BYTES,

@@ -24,6 +24,9 @@ use crate::tail::fleet::{Followed, Report, is_without_owner};
 use crate::tail::table::Millis;
 use crate::tail::tally::Trigger;
 
+/// The time after which all members know of a change of the list.
+const LIST_MS: Millis = 1_000;
+
 /// The settings of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemberSettings {
@@ -31,6 +34,8 @@ pub struct MemberSettings {
     pub grace_ms: Millis,
     /// The time after which an unconfirmed proof is sent again.
     pub repeat_ms: Millis,
+    /// The least time between two reports of a trace by its holder.
+    pub report_ms: Millis,
     /// The waits, which can change.
     pub waits: MemberWaits,
     /// The most traces with summaries.
@@ -142,6 +147,8 @@ pub struct Member {
     tellings: VecDeque<Telling>,
     /// The time since which the others cannot be reached.
     down_since_ms: Option<Millis>,
+    /// The time of the last change of the owners. `None` if there was none.
+    moved_ms: Option<Millis>,
     out: Outputs,
 }
 
@@ -171,6 +178,7 @@ impl Member {
             proofs: Proofs::new(repeat_ms, waits.retain_ms, proofs_max, hasher),
             tellings: VecDeque::new(),
             down_since_ms: Some(0),
+            moved_ms: None,
             out: Outputs::default(),
         }
     }
@@ -243,7 +251,7 @@ impl Member {
         match self.view.owner(id).filter(|&owner| owner != self.own) {
             Some(owner) => self.send(owner, Message::Summary { id, due_in_ms, trigger, waits, summary }),
             None => {
-                let holder = Holder { id: self.own, summary, waits };
+                let holder = Holder { id: self.own, summary, waits, may_grow: due_in_ms > 0 };
                 self.take_summary(id, holder, (due_in_ms, trigger), now_ms);
             }
         }
@@ -256,16 +264,27 @@ impl Member {
             _ if from == self.own => self.out.counts.foreign_messages += 1,
             Message::Summary { .. } if self.has_handed_over(from) => self.out.counts.foreign_messages += 1,
             Message::Summary { id, due_in_ms, trigger, waits, summary } if is_same => {
-                self.take_summary(id, Holder { id: from, summary, waits }, (due_in_ms, trigger), now_ms);
+                let holder = Holder { id: from, summary, waits, may_grow: due_in_ms > 0 };
+                self.take_summary(id, holder, (due_in_ms, trigger), now_ms);
             }
-            Message::Verdict { id, verdict, trigger } if is_same => match self.local_verdict(verdict) {
-                Some(verdict) => self.out.verdicts.push(Followed { id, verdict, trigger }),
-                None => self.out.counts.foreign_messages += 1,
-            },
+            Message::Verdict { id, verdict, trigger, spans } if is_same => {
+                let Some(verdict) = self.local_verdict(verdict) else {
+                    return self.out.counts.foreign_messages += 1;
+                };
+                if let Verdict::Kept(keep) = verdict
+                    && keep.threshold == Threshold::ALWAYS
+                {
+                    // If the owner goes, its successor is told.
+                    self.proofs.log(id, keep, now_ms);
+                }
+                self.out.verdicts.push(Followed { id, verdict, trigger, spans });
+            }
             Message::Summary { .. } | Message::Verdict { .. } => self.out.counts.foreign_messages += 1,
             Message::Proof { id, keep, relay } => {
                 self.send(from, Message::Ack { id });
-                self.take_proof(Some(from), id, self.local_keep(keep), relay, now_ms);
+                let keep = self.local_keep(keep);
+                self.proofs.log(id, keep, now_ms);
+                self.take_proof(Some(from), id, keep, relay, now_ms);
             }
             Message::Ack { id } => self.proofs.confirmed(from, id),
             Message::Leaving { hands_over } => self.goes(from, hands_over, now_ms),
@@ -282,6 +301,7 @@ impl Member {
         self.out.counts.given_up_proofs += self.proofs.take_given_up();
         for _ in 0..traces_max {
             match self.owned.pop_due(now_ms) {
+                Some(id) if self.put_off(id) => {}
                 Some(id) => self.end_wait(id, now_ms),
                 None => {
                     self.repeat_proofs(traces_max, now_ms);
@@ -294,7 +314,7 @@ impl Member {
 
     /// Takes the summary of a holder. `due` is the time after which the wait of the trace is over there, and its reason.
     fn take_summary(&mut self, id: TraceId, holder: Holder, due: (Millis, Trigger), now_ms: Millis) {
-        let (from, waits) = (holder.id, holder.waits);
+        let (from, waits, spans) = (holder.id, holder.waits, holder.summary.span_count);
         let due = (due.0.min(self.settings.waits.trace_wait_ms_max), due.1);
         let asks = waits || is_without_owner(due.1);
         let answer = if waits { due.1 } else { Trigger::DecisionWait };
@@ -303,11 +323,11 @@ impl Member {
                 Some(Known::Kept(keep)) => {
                     let amended = self.policies.amended(keep, &holder.summary, id);
                     self.owned.remember_kept(id, amended);
-                    return self.tell(from, id, Verdict::Kept(amended), answer);
+                    return self.tell(from, id, (Verdict::Kept(amended), 0), answer);
                 }
-                Some(Known::Dropped) if asks => return self.tell(from, id, Verdict::Dropped, answer),
+                Some(Known::Dropped) if asks => return self.tell(from, id, (Verdict::Dropped, spans), answer),
                 Some(Known::DroppedByPolicy(policy)) if asks => {
-                    return self.tell(from, id, Verdict::DroppedByPolicy(policy), answer);
+                    return self.tell(from, id, (Verdict::DroppedByPolicy(policy), spans), answer);
                 }
                 Some(_) => return,
                 None => return self.begin(id, holder, due, now_ms),
@@ -317,6 +337,7 @@ impl Member {
         match phase {
             Phase::Waiting => {
                 if waits {
+                    self.owned.get_mut(id).into_iter().for_each(|entry| entry.heard(due.0, now_ms));
                     self.owned.bring_forward(id, now_ms + due.0 + self.grace_ms(), due.1);
                 }
                 if is_new {
@@ -325,7 +346,7 @@ impl Member {
             }
             Phase::Dropped if is_new && self.rescue(id, now_ms) => {}
             Phase::Dropped if asks => {
-                self.tell(from, id, Verdict::Dropped, answer);
+                self.tell(from, id, (Verdict::Dropped, spans), answer);
                 self.owned.get_mut(id).into_iter().for_each(Entry::end_waits);
             }
             Phase::Dropped => {}
@@ -341,13 +362,17 @@ impl Member {
             (false, Some(rescue_ms)) => (Phase::Dropped, now_ms + rescue_ms),
             (false, None) => return,
         };
-        let from = holder.id;
+        let (from, spans) = (holder.id, holder.summary.span_count);
         let holders = SmallVec::from_iter([holder]);
-        self.owned.insert(id, Entry { holders, phase, due_ms, trigger: due.1 });
+        let mut entry = Entry { holders, phase, due_ms, trigger: due.1, active_ms: 0, is_put_off: false };
+        entry.heard(due.0, now_ms);
+        self.owned.insert(id, entry);
         match phase {
             Phase::Waiting => self.prove(id, now_ms),
             Phase::Dropped if self.rescue(id, now_ms) => {}
-            Phase::Dropped if is_without_owner(due.1) => self.tell(from, id, Verdict::Dropped, Trigger::DecisionWait),
+            Phase::Dropped if is_without_owner(due.1) => {
+                self.tell(from, id, (Verdict::Dropped, spans), Trigger::DecisionWait);
+            }
             Phase::Dropped => {}
         }
     }
@@ -382,7 +407,7 @@ impl Member {
         let keep = self.merged(id).and_then(|merged| self.policies.rescue(&merged, id));
         if let Some(keep) = keep {
             self.take_proof(None, id, keep, true, now_ms);
-            self.out.verdicts.push(Followed { id, verdict: Verdict::Kept(keep), trigger: Trigger::Rescue });
+            self.out.verdicts.push(Followed { id, verdict: Verdict::Kept(keep), trigger: Trigger::Rescue, spans: 0 });
             self.proofs.log(id, keep, now_ms);
         }
         keep.is_some()
@@ -390,6 +415,26 @@ impl Member {
 
     fn merged(&self, id: TraceId) -> Option<Summary> {
         self.owned.get(id).map(|entry| entry.merged(self.policies.generation()))
+    }
+
+    /// Puts the decision on a trace off, once, if a holder may have spans that came before the wait was over and that it
+    /// could not report yet: it has reported a short time ago, or the trace has got another owner. Returns true if it does.
+    fn put_off(&mut self, id: TraceId) -> bool {
+        let MemberSettings { grace_ms, report_ms, .. } = self.settings;
+        let Some(entry) = self.owned.get(id).filter(|_| self.view.ids().len() > 1) else { return false };
+        if entry.phase != Phase::Waiting || entry.is_put_off {
+            return false;
+        }
+        let over_ms = entry.due_ms.saturating_sub(grace_ms);
+        let is_active = entry.holders.iter().any(|holder| holder.may_grow);
+        let active_ms = is_active.then_some(entry.active_ms);
+        let Some(last_ms) = active_ms.max(self.moved_ms.map(|moved_ms| moved_ms + LIST_MS)) else { return false };
+        let until_ms = last_ms.min(over_ms) + report_ms + grace_ms;
+        let is_later = until_ms > entry.due_ms;
+        if is_later {
+            self.owned.put_off(id, until_ms);
+        }
+        is_later
     }
 
     /// Decides a trace whose wait is over, or forgets the summaries of a dropped one.
@@ -422,7 +467,7 @@ impl Member {
                 Verdict::Kept(keep) if !holder.waits && holder.id != self.own => {
                     self.send_proof(holder.id, id, keep, false, now_ms);
                 }
-                _ => self.tell(holder.id, id, verdict, trigger),
+                _ => self.tell(holder.id, id, (verdict, holder.summary.span_count), trigger),
             }
         }
         match verdict {
@@ -443,13 +488,13 @@ impl Member {
         }
     }
 
-    /// Sends a verdict to a holder.
-    fn tell(&mut self, to: MemberId, id: TraceId, verdict: Verdict, trigger: Trigger) {
+    /// Sends a verdict to a holder. `spans` is the number of its spans that a drop took into account.
+    fn tell(&mut self, to: MemberId, id: TraceId, (verdict, spans): (Verdict, u32), trigger: Trigger) {
         if to == self.own {
-            self.out.verdicts.push(Followed { id, verdict, trigger });
+            self.out.verdicts.push(Followed { id, verdict, trigger, spans });
         } else {
             let verdict = self.fleet_verdict(verdict);
-            self.send(to, Message::Verdict { id, verdict, trigger });
+            self.send(to, Message::Verdict { id, verdict, trigger, spans });
         }
     }
 
@@ -489,6 +534,13 @@ impl Member {
 }
 
 impl Entry {
+    /// Notes that a holder reported the trace, whose wait is over there after `due_in_ms`.
+    fn heard(&mut self, due_in_ms: Millis, now_ms: Millis) {
+        if due_in_ms > 0 {
+            self.active_ms = now_ms;
+        }
+    }
+
     /// Notes that the trace is decided at all holders.
     fn end_waits(&mut self) {
         self.holders.iter_mut().for_each(|holder| holder.waits = false);

@@ -52,6 +52,8 @@ pub enum Message {
         verdict: FleetVerdict,
         /// The reason why the trace was decided when it was.
         trigger: Trigger,
+        /// The number of spans of the receiver that a drop took into account. It is not sent with a keep.
+        spans: u32,
     },
     /// A trace was kept on evidence. The receiver confirms it.
     Proof {
@@ -201,7 +203,7 @@ impl Message {
                 out.push((*trigger as u8) << 1 | u8::from(*waits));
                 summary.put(out);
             }
-            Message::Verdict { id, verdict, trigger } => {
+            Message::Verdict { id, verdict, trigger, spans } => {
                 let (kind, by) = match verdict {
                     FleetVerdict::Kept(_) => (KEPT, None),
                     FleetVerdict::Dropped => (DROPPED, None),
@@ -211,8 +213,9 @@ impl Message {
                 out.extend_from_slice(&id.0);
                 out.push((*trigger as u8) << 2 | kind);
                 by.iter().for_each(|policy| out.extend(policy.0.to_le_bytes()));
-                if let FleetVerdict::Kept(keep) = verdict {
-                    keep.put(out, false);
+                match verdict {
+                    FleetVerdict::Kept(keep) => keep.put(out, false),
+                    FleetVerdict::Dropped | FleetVerdict::DroppedByPolicy(_) => put_varint(out, (*spans).into()),
                 }
             }
             Message::Proof { id, keep, relay } => {
@@ -263,7 +266,11 @@ impl Message {
             DROPPED_BY_POLICY => FleetVerdict::DroppedByPolicy(take_mark(input)?),
             _ => return None,
         };
-        Some(Message::Verdict { id, verdict, trigger })
+        let spans = match verdict {
+            FleetVerdict::Kept(_) => 0,
+            FleetVerdict::Dropped | FleetVerdict::DroppedByPolicy(_) => u32::try_from(take_varint(input)?).ok()?,
+        };
+        Some(Message::Verdict { id, verdict, trigger, spans })
     }
 }
 

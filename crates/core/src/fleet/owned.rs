@@ -29,6 +29,8 @@ pub(super) struct Holder {
     pub(super) summary: Summary,
     /// True if the trace is undecided there.
     pub(super) waits: bool,
+    /// True if its wait is not over there.
+    pub(super) may_grow: bool,
 }
 
 /// The phase of a trace that is remembered with its summaries.
@@ -51,6 +53,10 @@ pub(super) struct Entry {
     pub(super) phase: Phase,
     pub(super) due_ms: Millis,
     pub(super) trigger: Trigger,
+    /// The time of the last summary of a holder whose wait was not over.
+    pub(super) active_ms: Millis,
+    /// True if `due_ms` was put off for such holders.
+    pub(super) is_put_off: bool,
 }
 
 impl Entry {
@@ -71,7 +77,7 @@ impl Entry {
     fn take(&mut self, holder: Holder) -> bool {
         match self.holders.iter_mut().find(|known| known.id == holder.id) {
             Some(known) => {
-                known.waits = holder.waits;
+                (known.waits, known.may_grow) = (holder.waits, holder.may_grow);
                 // Messages can overtake each other. A trace only grows.
                 let is_new = holder.summary.span_count > known.summary.span_count;
                 if is_new {
@@ -180,12 +186,19 @@ impl Owned {
         self.entries.len() * size_of::<(TraceId, Entry)>() + self.entry_heap_bytes
     }
 
-    /// Brings the time of an entry forward.
+    /// Brings the time of an undecided entry forward, unless it was put off.
     pub(super) fn bring_forward(&mut self, id: TraceId, due_ms: Millis, trigger: Trigger) {
-        let Some(entry) = self.entries.get_mut(&id).filter(|entry| due_ms < entry.due_ms) else { return };
+        let is_later = |entry: &&mut Entry| due_ms < entry.due_ms && !entry.is_put_off;
+        let Some(entry) = self.entries.get_mut(&id).filter(is_later) else { return };
         (entry.due_ms, entry.trigger) = (due_ms, trigger);
-        let phase = entry.phase;
-        self.queue(id, phase, due_ms);
+        self.queue(id, Phase::Waiting, due_ms);
+    }
+
+    /// Puts the time of an undecided entry off, once.
+    pub(super) fn put_off(&mut self, id: TraceId, due_ms: Millis) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        (entry.due_ms, entry.is_put_off) = (due_ms, true);
+        self.queue(id, Phase::Waiting, due_ms);
     }
 
     fn queue(&mut self, id: TraceId, phase: Phase, due_ms: Millis) {

@@ -15,7 +15,7 @@ mod world;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use scenario::{Kind, Scenario};
+use scenario::Scenario;
 use world::{Fate, Plant, World};
 
 /// Number of scenarios in a run of all tests: a few seconds.
@@ -49,8 +49,8 @@ fn check_equal(scenario: &Scenario, plant: Option<Plant>) {
     for (span, fate) in &alone {
         let of = &scenario.spans[*span];
         let (mut found, mut expected) = (fleet[span].clone(), fate.clone());
-        if scenario.is_late_evidence(*span) {
-            // A node that had no part of the trace before names the policy of the late span itself.
+        if scenario.has_late_spans(of.trace) {
+            // The node that rescues the trace names the policy that its own part proves.
             found.iter_mut().chain(&mut expected).for_each(|(policy, _)| policy.clear());
         }
         assert_eq!(found, expected, "{of:?} of {:?}", scenario.trace(of.trace));
@@ -66,13 +66,14 @@ fn check_promises(scenario: &Scenario, plant: Option<Plant>) {
     for (&span, fate) in &fates {
         let of = &scenario.spans[span];
         let about = || format!("{of:?} at {fate:?}, of {:?}\n{}", scenario.trace(of.trace), scenario.describe());
-        if of.kind == Kind::Error && fate.is_there {
+        if of.kind.is_evidence() && fate.is_there {
             assert!(fate.kept.is_some(), "evidence lost: {}", about());
         }
         // Where the evidence is at an instance that is still there, all spans at such instances are kept.
         let spans = || scenario.trace(of.trace).into_iter().filter(|(other, _)| fates.contains_key(other));
-        let is_proven = spans().any(|(other, span)| span.kind == Kind::Error && fates[&other].is_there);
-        if is_proven && fate.is_there {
+        let is_proven = spans().any(|(other, span)| span.kind.is_evidence() && fates[&other].is_there);
+        // Without a rescue, spans that were dropped before the evidence came are gone.
+        if is_proven && fate.is_there && scenario.rescue_s > 0 {
             assert!(fate.kept.is_some(), "split: {}", about());
         }
         if scenario.is_plain(of.trace) && fate.is_there {

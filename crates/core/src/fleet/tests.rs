@@ -65,7 +65,10 @@ fn message() -> impl Strategy<Value = Message> {
         (id.clone(), 0u64..86_400_000, trigger.clone(), any::<bool>(), summary()).prop_map(
             |(id, due_in_ms, trigger, waits, summary)| Message::Summary { id, due_in_ms, trigger, waits, summary }
         ),
-        (id.clone(), verdict, trigger).prop_map(|(id, verdict, trigger)| Message::Verdict { id, verdict, trigger }),
+        (id.clone(), verdict, trigger, any::<u32>()).prop_map(|(id, verdict, trigger, spans)| {
+            let spans = if matches!(verdict, FleetVerdict::Kept(_)) { 0 } else { spans };
+            Message::Verdict { id, verdict, trigger, spans }
+        }),
         (id.clone(), keep(), any::<bool>()).prop_map(|(id, keep, relay)| Message::Proof { id, keep, relay }),
         id.prop_map(|id| Message::Ack { id }),
         any::<bool>().prop_map(|hands_over| Message::Leaving { hands_over }),
@@ -135,9 +138,9 @@ fn a_summary_takes_about_fifty_bytes_and_a_verdict_less() {
     let (id, trigger) = (TraceId([1; 16]), Trigger::DecisionWait);
     let length = len(Message::Summary { id, due_in_ms: 29_750, trigger, waits: true, summary });
     assert!(length <= 45, "{length}");
-    assert_eq!(len(Message::Verdict { id, verdict: FleetVerdict::Dropped, trigger }), 19);
+    assert_eq!(len(Message::Verdict { id, verdict: FleetVerdict::Dropped, trigger, spans: 9 }), 20);
     let keep = FleetKeep { policy: NameMark(1), threshold: Threshold::ALWAYS, rescued: false };
-    assert_eq!(len(Message::Verdict { id, verdict: FleetVerdict::Kept(keep), trigger }), 31);
+    assert_eq!(len(Message::Verdict { id, verdict: FleetVerdict::Kept(keep), trigger, spans: 0 }), 31);
 }
 
 #[test]
@@ -202,6 +205,7 @@ fn small_member() -> Member {
     let settings = MemberSettings {
         grace_ms: 500,
         repeat_ms: 1_000,
+        report_ms: 1_000,
         waits: WAITS,
         traces_max: TRACES_MAX,
         trace_bytes_max: TRACES_MAX * 640,

@@ -431,6 +431,14 @@ impl Policies {
         Some(rescued(surviving(Keep::new(keep_policy.policy, Threshold::ALWAYS), survival)))
     }
 
+    /// Returns the verdict on a trace if `summary`, of some of its spans, is evidence whatever its other spans are; `None`
+    /// if it depends on them.
+    #[must_use]
+    pub fn evidence_in_part(&self, summary: &Summary, trace_id: TraceId) -> Option<Keep> {
+        let survives = self.drop_policies.iter().all(|drop_policy| drop_policy.survives.is_settled(summary));
+        self.evidence(summary, trace_id).filter(|_| survives)
+    }
+
     /// Returns the verdict on late spans of a kept trace. It is `keep`, the verdict on the trace, unless the late spans
     /// alone are evidence for a less strict threshold.
     ///

@@ -111,4 +111,6 @@ pub struct Followed {
     pub verdict: Verdict,
     /// The reason why the trace was decided when it was.
     pub trigger: Trigger,
+    /// The number of spans of this table that a drop took into account.
+    pub spans: u32,
 }

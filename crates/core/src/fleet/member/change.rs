@@ -32,10 +32,13 @@ impl Member {
             return;
         }
         self.proofs.retain_members(|id| view.contains(id) || others.contains(id));
-        let joined = View::new(others.ids().iter().copied().filter(|&id| !self.others.contains(id)));
+        let has_gone = self.others.ids().iter().any(|&id| !others.contains(id) && !view.contains(id));
+        let joined = others.ids().iter().copied().filter(|&id| has_gone || !self.others.contains(id));
+        let joined = View::new(joined);
         self.others = others;
         self.change_view(view, now_ms);
-        // Members with other policies send no reports to this one, so they are told what was kept before they came.
+        // Members with other policies send no reports to this one, so they are told what was kept before they came. If one has
+        // gone, it may have told the others nothing.
         if !joined.ids().is_empty() {
             self.tell_later(Change::Joined(joined));
         }
@@ -47,6 +50,7 @@ impl Member {
         }
         let before = std::mem::replace(&mut self.view, view);
         self.policies.share_among(u32::try_from(self.view.ids().len()).unwrap_or(u32::MAX));
+        self.moved_ms = Some(now_ms);
         self.remember_past(Some(before.clone()), now_ms);
         let view = self.view.clone();
         // Their holders report them to their owner.

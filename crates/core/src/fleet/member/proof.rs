@@ -40,7 +40,7 @@ impl Member {
     /// it was found here.
     pub(super) fn take_proof(&mut self, from: Option<MemberId>, id: TraceId, keep: Keep, relay: bool, now_ms: Millis) {
         if from.is_some_and(|from| from != self.own) {
-            self.out.verdicts.push(Followed { id, verdict: Verdict::Kept(keep), trigger: Trigger::Evidence });
+            self.out.verdicts.push(Followed { id, verdict: Verdict::Kept(keep), trigger: Trigger::Evidence, spans: 0 });
         }
         let entry = self.owned.remove(id);
         let was_dropped = entry.is_none() && matches!(self.owned.known(id), Some(Known::Dropped));
@@ -50,16 +50,21 @@ impl Member {
                 // A proof that was found here is told by who found it.
             } else if holder.waits {
                 // If this is lost, the holder asks again when the wait of the trace is over.
-                self.tell(holder.id, id, Verdict::Kept(keep), Trigger::Evidence);
+                self.tell(holder.id, id, (Verdict::Kept(keep), 0), Trigger::Evidence);
             } else {
                 self.send_proof(holder.id, id, keep, false, now_ms);
             }
         }
-        if !(is_new && relay) {
+        if !is_new {
             return;
         }
-        // The summaries are forgotten, and with them the holders.
-        let targets = if was_dropped { self.everybody() } else { self.keepers(id) };
+        let targets = match relay {
+            // The summaries are forgotten, and with them the holders.
+            true if was_dropped => self.everybody(),
+            true => self.keepers(id),
+            // The sender may be gone before the owner has confirmed it.
+            false => self.view.owner(id).into_iter().collect(),
+        };
         let targets: Targets = targets.into_iter().filter(|&to| Some(to) != from).collect();
         self.send_proofs(&targets, id, keep, now_ms);
     }

@@ -15,6 +15,7 @@ tail_sampling:
 const SETTINGS: MemberSettings = MemberSettings {
     grace_ms: 500,
     repeat_ms: 1_000,
+    report_ms: 1_000,
     waits: MemberWaits { rescue_ms: Some(20_000), retain_ms: 30_000, trace_wait_ms_max: 13_000 },
     traces_max: 4,
     trace_bytes_max: 4 << 10,
@@ -31,6 +32,8 @@ fn member() -> Member {
     let mut member = Member::new(MemberId(1), ConfigMark(1), policies, SETTINGS, 1);
     member.set_members(vec![facts(1, 1), facts(OTHER, 1)], 0);
     member.set_up(true, 0);
+    // The list is not new.
+    member.moved_ms = None;
     member
 }
 
@@ -55,7 +58,7 @@ fn hears(member: &mut Member, from: u64, id: TraceId, due_in_ms: Millis, now_ms:
 fn drops(member: &mut Member) -> Vec<(TraceId, Trigger)> {
     let messages = std::mem::take(&mut member.out().messages);
     let verdicts = messages.into_iter().filter_map(|(to, message)| match message {
-        Message::Verdict { id, verdict: FleetVerdict::Dropped, trigger } if to == MemberId(OTHER) => {
+        Message::Verdict { id, verdict: FleetVerdict::Dropped, trigger, .. } if to == MemberId(OTHER) => {
             Some((id, trigger))
         }
         _ => None,
@@ -122,9 +125,9 @@ fn of_a_long_list_some_members_count() {
 fn dropped_traces_are_forgotten_before_undecided_ones_are_decided() {
     let mut member = member();
     for n in 1..4 {
-        hears(&mut member, OTHER, dropped(n), 100, 0);
+        hears(&mut member, OTHER, dropped(n), 0, 0);
     }
-    assert!(!member.tick(64, 600));
+    assert!(!member.tick(64, 500));
     assert_eq!(drops(&mut member).len(), 3);
     assert_eq!(member.owned_traces(), 3, "they are rescuable");
     for n in 4..8 {
@@ -139,6 +142,26 @@ fn dropped_traces_are_forgotten_before_undecided_ones_are_decided() {
         [(dropped(4), Trigger::RootReceived)],
         "memory is no reason that the holders know of"
     );
+}
+
+#[test]
+fn a_holder_that_has_reported_a_short_time_ago_may_report_once_more_before_the_decision() {
+    let decided_at = |times: &[(u64, Millis, Millis)]| {
+        let mut member = member();
+        for &(from, due_in_ms, now_ms) in times {
+            member.tick(64, now_ms);
+            hears(&mut member, from, dropped(1), due_in_ms, now_ms);
+        }
+        (0..20_000).step_by(100).find(|&now_ms| {
+            member.tick(64, now_ms);
+            !drops(&mut member).is_empty()
+        })
+    };
+    assert_eq!(decided_at(&[(OTHER, 5_000, 1_000)]), Some(6_500));
+    // The first to wait has told all; the second may have got spans since it reported, and reports once a second.
+    assert_eq!(decided_at(&[(OTHER, 5_000, 1_000), (3, 5_000, 3_000), (OTHER, 0, 6_000)]), Some(6_500));
+    assert_eq!(decided_at(&[(OTHER, 5_000, 1_000), (3, 2_500, 5_700), (OTHER, 0, 6_000)]), Some(7_200));
+    assert_eq!(decided_at(&[(OTHER, 5_000, 1_000), (3, 2_500, 6_400), (3, 1_500, 7_400)]), Some(7_500), "once");
 }
 
 #[test]

@@ -10,6 +10,8 @@ use crate::tail::table::Millis;
 pub(super) const RATIO: f64 = 30.0;
 /// The number of spans from which the policy `many` keeps a trace.
 const MANY: usize = 6;
+/// The wait of traces.
+pub(super) const WAIT_MS: Millis = 5_000;
 
 /// The content of a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +27,15 @@ pub(super) enum Kind {
     Y,
     /// A policy of type `drop` drops the trace.
     Unwanted,
+    /// A policy of type `drop` drops the trace unless it has an error.
+    Health,
+}
+
+impl Kind {
+    /// Returns true if a span of this kind is evidence by itself.
+    pub(super) fn is_evidence(self) -> bool {
+        matches!(self, Kind::Error | Kind::Slow)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -73,6 +84,14 @@ pub(super) struct Scenario {
     pub(super) has_drop: bool,
     /// True if the first node has other policies.
     pub(super) mixed: bool,
+    /// The order of the policies without a ratio.
+    pub(super) order: Vec<usize>,
+    /// True if a limit comes first. Then nothing is proven before its time, except late.
+    pub(super) limited: bool,
+    /// The time for which late spans rescue a dropped trace; 0 if they do not.
+    pub(super) rescue_s: u64,
+    /// The most traces with summaries at a member.
+    pub(super) traces_max: usize,
 }
 
 impl Scenario {
@@ -81,7 +100,8 @@ impl Scenario {
         let mut rng = Rng::with_seed(seed);
         let network = Network { delay_ms: (20, 150), loss: 0.0, repetition: 0.0, list_lag_ms: 0, calm_ms: 0 };
         let has_drop = rng.bool();
-        let mut scenario = Self::of(seed, &mut rng, network, has_drop);
+        // Spans come up to the end of the wait.
+        let mut scenario = Self::of(seed, &mut rng, network, has_drop, WAIT_MS);
         for trace in 0..scenario.ids.len() {
             if rng.u8(..3) == 0 {
                 let begun = scenario.trace(trace).iter().map(|(_, span)| span.at_ms).min().unwrap_or(0);
@@ -103,8 +123,15 @@ impl Scenario {
             list_lag_ms: rng.u64(0..5_000),
             calm_ms: 16_000,
         };
-        let mut scenario = Self::of(seed, &mut rng, network, false);
+        let mut scenario = Self::of(seed, &mut rng, network, false, 3_500);
         scenario.nodes = rng.usize(2..5);
+        scenario.limited = rng.u8(..4) == 0;
+        if rng.u8(..4) == 0 {
+            scenario.rescue_s = 0;
+        }
+        if rng.u8(..3) == 0 {
+            scenario.traces_max = rng.usize(2..8);
+        }
         scenario.mixed = rng.u8(..4) == 0;
         for _ in 0..rng.usize(..4) {
             let at_ms = rng.u64(500..12_000);
@@ -123,53 +150,93 @@ impl Scenario {
         scenario
     }
 
-    fn of(seed: u64, rng: &mut Rng, network: Network, has_drop: bool) -> Self {
+    fn of(seed: u64, rng: &mut Rng, network: Network, has_drop: bool, spread_ms: Millis) -> Self {
         let ids: Vec<_> = (0..rng.usize(4..20)).map(|_| TraceId(rng.u128(..).to_be_bytes())).collect();
         let mut spans = Vec::new();
         for trace in 0..ids.len() {
             let begun = rng.u64(100..6_000);
-            let kinds: &[Kind] = match rng.u8(..8) {
+            let kinds: &[Kind] = match rng.u8(..10) {
                 0 => &[Kind::Error, Kind::Plain, Kind::Plain],
                 1 => &[Kind::Slow, Kind::Plain],
                 2 => &[Kind::X, Kind::Y, Kind::Plain],
                 3 => &[Kind::Plain, Kind::Last],
                 4 if has_drop => &[Kind::Unwanted, Kind::Error, Kind::Plain],
                 5 => &[Kind::Error, Kind::X, Kind::Y],
+                6 => &[Kind::Plain, Kind::Slow],
+                7 => &[Kind::Plain, Kind::Plain, Kind::Error],
+                8 if has_drop => &[Kind::Health, Kind::Health, Kind::Error],
                 _ => &[Kind::Plain],
             };
             for i in 0..rng.usize(1..=8) {
-                let (kind, at_ms) = (kinds[i % kinds.len()], begun + if i == 0 { 0 } else { rng.u64(..3_500) });
+                let (kind, at_ms) = (kinds[i % kinds.len()], begun + if i == 0 { 0 } else { rng.u64(..spread_ms) });
                 spans.push(SimSpan { trace, kind, at_ms, node: rng.usize(..) });
             }
         }
         let nodes = rng.usize(2..5);
-        Scenario { seed, nodes, ids, spans, events: Vec::new(), network, has_drop, mixed: false }
+        let mut order: Vec<usize> = (0..4).collect();
+        rng.shuffle(&mut order);
+        Scenario {
+            seed,
+            nodes,
+            ids,
+            spans,
+            events: Vec::new(),
+            network,
+            has_drop,
+            mixed: false,
+            order,
+            limited: false,
+            rescue_s: 30,
+            traces_max: 10_000,
+        }
     }
 
     pub(super) fn yaml(&self, ratio: f64) -> String {
         let drop = "
     - name: unwanted
       type: drop
-      drop: {drop_sub_policy: [{name: u, type: string_attribute, string_attribute: {key: k, values: [Unwanted]}}]}";
-        format!(
+      drop: {drop_sub_policy: [{name: u, type: string_attribute, string_attribute: {key: k, values: [Unwanted]}}]}
+    - name: health
+      type: drop
+      drop:
+        drop_sub_policy:
+          - {name: h, type: string_attribute, string_attribute: {key: k, values: [Health]}}
+          - {name: n, type: not, not: {not_sub_policy: {name: e, type: error}}}";
+        let limit = "
+    - {name: limit, type: rate_limiting, rate_limiting: {spans_per_second: 2}}";
+        let policies = [
             "
-tail_sampling:
-  decision_wait: 5s
-  rescue: {{window: 30s}}
-  decision_cache: {{sampled_cache_size: 10000, non_sampled_cache_size: 10000}}
-  policies:{}
-    - {{name: errors, type: error}}
-    - {{name: slow, type: latency, latency: {{threshold_ms: 1000}}}}
+    - {name: errors, type: error}"
+                .to_owned(),
+            "
+    - {name: slow, type: latency, latency: {threshold_ms: 1000}}"
+                .to_owned(),
+            "
     - name: both
       type: and
       and:
         and_sub_policy:
-          - {{name: x, type: string_attribute, string_attribute: {{key: k, values: [X]}}}}
-          - {{name: y, type: string_attribute, string_attribute: {{key: k, values: [Y]}}}}
-    - {{name: many, type: span_count, span_count: {{min_spans: {MANY}}}}}
+          - {name: x, type: string_attribute, string_attribute: {key: k, values: [X]}}
+          - {name: y, type: string_attribute, string_attribute: {key: k, values: [Y]}}"
+                .to_owned(),
+            format!(
+                "
+    - {{name: many, type: span_count, span_count: {{min_spans: {MANY}}}}}"
+            ),
+        ];
+        let ordered: String = self.order.iter().map(|&policy| policies[policy].as_str()).collect();
+        format!(
+            "
+tail_sampling:
+  decision_wait: {WAIT_MS}ms
+  rescue: {{window: {}s}}
+  decision_cache: {{sampled_cache_size: 10000, non_sampled_cache_size: 10000}}
+  policies:{}{}{ordered}
     - {{name: ratio, type: probabilistic, probabilistic: {{sampling_percentage: {ratio}}}}}
 ",
-            if self.has_drop { drop } else { "" }
+            self.rescue_s,
+            if self.has_drop { drop } else { "" },
+            if self.limited { limit } else { "" },
         )
     }
 
@@ -178,15 +245,17 @@ tail_sampling:
         self.spans.iter().enumerate().filter(|(_, span)| span.trace == trace).collect()
     }
 
-    /// Returns true if the span comes after the verdict on its trace, and is evidence by itself.
-    pub(super) fn is_late_evidence(&self, span: usize) -> bool {
-        let SimSpan { trace, kind, at_ms, .. } = self.spans[span];
-        let begun_ms = self.trace(trace).iter().map(|(_, span)| span.at_ms).min().unwrap_or(0);
-        matches!(kind, Kind::Error | Kind::Slow) && at_ms > begun_ms + 5_000
+    /// Returns true if spans of the trace come after the verdict.
+    pub(super) fn has_late_spans(&self, trace: usize) -> bool {
+        let times = || self.trace(trace).into_iter().map(|(_, span)| span.at_ms);
+        times().max() > times().min().map(|begun_ms| begun_ms + WAIT_MS)
     }
 
     /// Returns true if only the ratio can keep the trace.
     pub(super) fn is_plain(&self, trace: usize) -> bool {
+        if self.limited {
+            return false;
+        }
         let spans = self.trace(trace);
         // Until all know that a node has left, spans that it handed over count twice.
         let leaves = self.events.iter().any(|(_, event)| matches!(event, Event::Leave(_)));
@@ -198,7 +267,10 @@ tail_sampling:
     }
 
     pub(super) fn describe(&self) -> String {
-        let Scenario { seed, nodes, events, network, mixed, .. } = self;
-        format!("seed {seed}, {nodes} nodes, mixed {mixed}, {network:?}, {events:?}")
+        let Scenario { seed, nodes, events, network, mixed, order, limited, rescue_s, traces_max, .. } = self;
+        format!(
+            "seed {seed}, {nodes} nodes, mixed {mixed}, order {order:?}, limited {limited}, rescue {rescue_s} s, \
+             {traces_max} traces, {network:?}, {events:?}"
+        )
     }
 }

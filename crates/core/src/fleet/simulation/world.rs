@@ -115,11 +115,13 @@ impl<'s> World<'s> {
         let table = Table::seeded(&settings, Arc::clone(&policies), Budget::new(64 << 20), seed);
         let table = table.with_fleet(Arc::clone(&fleet));
         let own = MemberId(self.rng.u64(..));
+        let rescue_ms = Some(1_000 * self.scenario.rescue_s).filter(|&rescue_ms| rescue_ms > 0);
         let settings = MemberSettings {
             grace_ms: 500,
             repeat_ms: 1_000,
-            waits: MemberWaits { rescue_ms: Some(30_000), retain_ms: 40_000, trace_wait_ms_max: 8_000 },
-            traces_max: 10_000,
+            report_ms: 1_000,
+            waits: MemberWaits { rescue_ms, retain_ms: 40_000, trace_wait_ms_max: 8_000 },
+            traces_max: self.scenario.traces_max,
             trace_bytes_max: 6_400_000,
             proofs_max: 10_000,
             kept_ids: 10_000,
@@ -337,8 +339,8 @@ impl<'s> World<'s> {
         match (self.plant, message) {
             (Some(Plant::LosesSummaries), Message::Summary { .. }) => None,
             (Some(Plant::LosesProofs), Message::Proof { .. }) => None,
-            (Some(Plant::TurnsVerdicts), Message::Verdict { id, verdict: FleetVerdict::Kept(_), trigger }) => {
-                Some(Message::Verdict { id, verdict: FleetVerdict::Dropped, trigger })
+            (Some(Plant::TurnsVerdicts), Message::Verdict { id, verdict: FleetVerdict::Kept(_), trigger, .. }) => {
+                Some(Message::Verdict { id, verdict: FleetVerdict::Dropped, trigger, spans: u32::MAX })
             }
             (_, message) => Some(message),
         }

@@ -200,17 +200,67 @@ impl Shard {
                 let trigger = if is_without_owner(own) { trigger } else { own };
                 trace.state = HeldState::Dropped { expiry, trigger, notes: notes.answered() };
             }
-            (HeldState::Pending { .. }, Verdict::Kept(keep)) => self.keep_held(slot, hash, keep, trigger, round),
-            (HeldState::Pending { .. }, verdict) => {
-                round.note(trace.id, verdict, trigger, &trace.summary, &trace.fragments);
-                if let Verdict::DroppedByPolicy(policy) = verdict {
-                    round.tally.count_dropped_by_policy(policy, trigger);
-                    let Some(is_unrepresented) = self.is_unrepresented(slot, round) else { return };
-                    return self.release(slot, trigger, Some(policy), is_unrepresented, round);
-                }
+            (HeldState::Pending { .. }, verdict) => self.follow_pending(slot, hash, followed, verdict, round),
+        }
+    }
+
+    /// Follows a verdict on an undecided trace, unless its spans here are evidence that the owner did not know: a report may
+    /// have been lost, or come too late. That evidence keeps the trace, and is passed on.
+    fn follow_pending(
+        &mut self,
+        slot: SlotNumber,
+        hash: u64,
+        followed: &Followed,
+        verdict: Verdict,
+        round: &mut WorkRound<'_>,
+    ) {
+        let Some(trace) = self.traces.get_mut(slot) else { return };
+        if trace.is_stale(round.policies) && trace.is_large() {
+            // Its spans are being read again, without a lock. The question repeats the verdict.
+            return;
+        }
+        trace.refresh(round);
+        let (id, summary, trigger) = (trace.id, &trace.summary, followed.trigger);
+        let is_known = followed.spans >= summary.span_count;
+        let own = match verdict {
+            Verdict::Kept(keep) => Some(round.policies.amended(keep, summary, id)).filter(|amended| *amended != keep),
+            Verdict::Dropped => round.policies.evidence(summary, id),
+            Verdict::DroppedByPolicy(_) if is_known => None,
+            Verdict::DroppedByPolicy(_) => round.policies.evidence_in_part(summary, id),
+        };
+        if let Some(own) = own {
+            let was_dropped = !matches!(verdict, Verdict::Kept(_));
+            let trigger = if was_dropped { Trigger::Rescue } else { trigger };
+            self.keep_held(slot, hash, own, trigger, round);
+            round.fleet.proofs.push(Proof { id, keep: own, was_dropped });
+            return;
+        }
+        match verdict {
+            Verdict::Kept(keep) => self.keep_held(slot, hash, keep, trigger, round),
+            Verdict::Dropped => {
+                round.note(id, verdict, trigger, &trace.summary, &trace.fragments);
                 round.tally.dropped(trigger);
                 self.drop_trace(slot, trigger, round);
+                if !is_known {
+                    self.report_unknown(slot, round);
+                }
             }
+            Verdict::DroppedByPolicy(policy) => {
+                round.note(id, verdict, trigger, &trace.summary, &trace.fragments);
+                round.tally.count_dropped_by_policy(policy, trigger);
+                let Some(is_unrepresented) = self.is_unrepresented(slot, round) else { return };
+                self.release(slot, trigger, Some(policy), is_unrepresented, round);
+            }
+        }
+    }
+
+    /// Reports a dropped trace whose owner did not know all of its spans, until the owner has answered: together with those of
+    /// others they may prove the drop wrong.
+    fn report_unknown(&mut self, slot: SlotNumber, round: &WorkRound<'_>) {
+        let Some(trace) = self.traces.get_mut(slot) else { return };
+        if let HeldState::Dropped { notes, .. } = &mut trace.state {
+            notes.add_late(0);
+            self.plan_report(slot, round);
         }
     }
 

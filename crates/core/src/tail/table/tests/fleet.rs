@@ -1,7 +1,8 @@
 //! The table as a part of a fleet.
 
 use super::*;
-use crate::tail::fleet::{FleetTimes, Followed, Report};
+use crate::sampling::{Keep, Threshold, Verdict};
+use crate::tail::fleet::{FleetTimes, Followed, Proof, Report};
 
 const QUIET_MS: Millis = 250;
 const REPEAT_MS: Millis = 1_000;
@@ -22,9 +23,15 @@ impl Fixture {
     }
 
     fn follow_drop(&mut self, id: TraceId, trigger: Trigger) {
-        let followed = Followed { id, verdict: crate::sampling::Verdict::Dropped, trigger };
+        self.follow(id, Verdict::Dropped, trigger, u32::MAX);
+    }
+
+    /// Follows a verdict that took `spans` spans into account. Returns the proofs that the table sends.
+    fn follow(&mut self, id: TraceId, verdict: Verdict, trigger: Trigger, spans: u32) -> Vec<Proof> {
+        let followed = Followed { id, verdict, trigger, spans };
         self.table.follow(&followed, self.now_ms, &mut self.out);
         self.collect();
+        std::mem::take(&mut self.out.fleet.proofs)
     }
 }
 
@@ -111,4 +118,75 @@ fn traces_with_a_new_owner_are_reported_again_in_slices() {
         again += f.reports().len();
     }
     assert_eq!(again, usize::from(TRACES) / 2);
+}
+
+/// A limit first, so that no trace is proven before its time, and then slow traces.
+const SLOW: &str = "
+tail_sampling:
+  rescue: {window: 0s}
+  policies:
+    - {name: few, type: rate_limiting, rate_limiting: {spans_per_second: 1}}
+    - {name: slow, type: latency, latency: {threshold_ms: 1000}}
+    - {name: ratio, type: probabilistic, probabilistic: {sampling_percentage: 10}}
+";
+
+#[test]
+fn evidence_that_the_owner_did_not_know_keeps_the_trace_and_is_passed_on() {
+    let mut f = fixture(&crate::testing::load(SLOW).unwrap().tail_sampling);
+    let trace = id(1, false);
+    f.send(&[span(trace), slow(trace)]);
+    assert_eq!(f.kept_count(), 0, "the limit might keep it first");
+    let proofs = f.follow(trace, Verdict::Dropped, Trigger::DecisionWait, 1);
+    assert_eq!((f.kept_count(), f.table.held().pending_spans), (2, 0));
+    let [Proof { id, keep, was_dropped: true }] = proofs[..] else { panic!("{proofs:?}") };
+    assert_eq!((id, keep.policy, keep.threshold, keep.rescued), (trace, 1, Threshold::ALWAYS, true));
+
+    // A keep that would stand for other traces becomes one that is certain.
+    let trace = super::id(2, false);
+    f.send(&[slow(trace)]);
+    let ratio = Keep::new(2, Threshold::from_percent(10.0));
+    let proofs = f.follow(trace, Verdict::Kept(ratio), Trigger::DecisionWait, 0);
+    assert_eq!(f.kept_count(), 3);
+    assert!(matches!(proofs[..], [Proof { keep: Keep { policy: 1, .. }, was_dropped: false, .. }]), "{proofs:?}");
+}
+
+#[test]
+fn spans_that_the_owner_did_not_know_are_reported_after_a_drop() {
+    let mut f = fixture(&settings());
+    let trace = id(1, false);
+    f.send(&[span(trace)]);
+    f.send(&[span(trace)]);
+    f.follow(trace, Verdict::Dropped, Trigger::DecisionWait, 1);
+    f.advance(QUIET_MS + REPEAT_MS);
+    let spans: Vec<_> = f.reports().iter().map(|report| (report.waits, report.summary.span_count)).collect();
+    assert_eq!(spans.last(), Some(&(false, 2)));
+    f.follow_drop(trace, Trigger::DecisionWait);
+    f.advance(2 * REPEAT_MS);
+    f.reports();
+    f.advance(2 * REPEAT_MS);
+    assert!(f.reports().is_empty(), "the owner has answered");
+}
+
+#[test]
+fn a_policy_drops_a_trace_with_evidence_that_its_owner_knew_or_that_it_drops_all_the_same() {
+    let policies = "
+tail_sampling:
+  policies:
+    - {name: health, type: drop, drop: {drop_sub_policy: [{name: h, type: span_count, span_count: {min_spans: 1}}, {name: n, type: not, not: {not_sub_policy: {name: e, type: error}}}]}}
+    - {name: long, type: drop, drop: {drop_sub_policy: [{name: h, type: span_count, span_count: {min_spans: 100}}]}}
+    - {name: few, type: rate_limiting, rate_limiting: {spans_per_second: 1}}
+    - {name: errors, type: error}
+";
+    let settings = crate::testing::load(policies).unwrap().tail_sampling;
+    let kept = |policies: &[usize], spans| {
+        let mut settings = settings.clone();
+        settings.policies = policies.iter().map(|&at| settings.policies[at].clone()).collect();
+        let mut f = fixture(&settings);
+        f.send(&[error(id(1, false))]);
+        f.follow(id(1, false), Verdict::DroppedByPolicy(0), Trigger::DecisionWait, spans);
+        f.kept_count()
+    };
+    assert_eq!(kept(&[0, 2, 3], 0), 1, "the trace has not failed, as far as the owner knew");
+    assert_eq!(kept(&[0, 2, 3], 1), 0, "the owner knew that, so the error came late");
+    assert_eq!(kept(&[1, 2, 3], 0), 0, "the other spans may be many");
 }
