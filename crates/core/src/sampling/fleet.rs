@@ -63,13 +63,13 @@ impl Policies {
     /// Returns the mark of the policy with this number, or of an empty name if there is none.
     #[must_use]
     pub fn mark(&self, number: u16) -> NameMark {
-        NameMark::of(self.names().get(usize::from(number)).map_or("", String::as_str))
+        self.marks().get(usize::from(number)).copied().unwrap_or_else(|| NameMark::of(""))
     }
 
     /// Returns the number of the policy with this mark.
     #[must_use]
     pub fn number_of(&self, mark: NameMark) -> Option<u16> {
-        let at = self.names().iter().position(|name| NameMark::of(name) == mark)?;
+        let at = self.marks().iter().position(|known| *known == mark)?;
         u16::try_from(at).ok()
     }
 

@@ -6,7 +6,7 @@ use super::answer::{Answer, BothAssumptions};
 use super::compile::Compiler;
 use super::composite::CompositeRule;
 use super::expression::{AssumedStates, DecisionInput, Expression};
-use super::fleet::Members;
+use super::fleet::{Members, NameMark};
 use super::memory::PolicyMemory;
 use super::names::NAMES_MAX;
 use super::predicates::Predicates;
@@ -76,6 +76,8 @@ pub struct PolicySet<'a> {
 pub struct Policies {
     /// The names of all policies since the start, those of earlier configurations of the process included.
     names: Vec<String>,
+    /// The marks of these names.
+    marks: Vec<NameMark>,
     /// The number of these names that are of the present policies, without shadow policies.
     labels: Vec<u16>,
     shadow_policies: Vec<ShadowPolicy>,
@@ -217,6 +219,7 @@ impl Policies {
         let SetCompiler { names, memories, compiler: Compiler { mut predicates, states, .. }, .. } = compiled;
         predicates.set_generation(previous.map_or(0, |previous| previous.generation().wrapping_add(1)));
         Ok(Policies {
+            marks: names.iter().map(|name| NameMark::of(name)).collect(),
             names,
             labels,
             shadow_policies,
@@ -467,6 +470,10 @@ impl Policies {
     /// Returns the number of instances that share each limit.
     pub(super) fn members(&self) -> u32 {
         self.members.get()
+    }
+
+    pub(super) fn marks(&self) -> &[NameMark] {
+        &self.marks
     }
 
     pub(super) fn members_ref(&self) -> &Members {
