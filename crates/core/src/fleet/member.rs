@@ -9,10 +9,6 @@ mod tests;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use foldhash::SharedSeed;
-use foldhash::fast::SeedableRandomState;
-use smallvec::SmallVec;
-
 use self::telling::Telling;
 use super::message::{FleetKeep, FleetVerdict, Message};
 use super::owned::{Entry, Holder, Known, Owned, Phase};
@@ -23,6 +19,8 @@ use crate::sampling::{ConfigMark, Keep, Policies, ShadowEffect, Summary, Thresho
 use crate::tail::fleet::{Followed, Report, is_without_owner};
 use crate::tail::table::Millis;
 use crate::tail::tally::Trigger;
+use foldhash::SharedSeed;
+use foldhash::fast::SeedableRandomState;
 
 /// The time after which all members know of a change of the list.
 const LIST_MS: Millis = 1_000;
@@ -125,6 +123,11 @@ struct Left {
     hands_over: bool,
 }
 
+/// Returns true if another instance reports the traces of this member.
+fn has_handed_over(left: &[Left], member: MemberId) -> bool {
+    left.iter().any(|left| left.id == member && left.hands_over)
+}
+
 /// A member of a fleet.
 #[derive(Debug)]
 pub struct Member {
@@ -149,6 +152,8 @@ pub struct Member {
     down_since_ms: Option<Millis>,
     /// The time of the last change of the owners. `None` if there was none.
     moved_ms: Option<Millis>,
+    /// The number of such changes.
+    moves: u32,
     out: Outputs,
 }
 
@@ -179,6 +184,7 @@ impl Member {
             tellings: VecDeque::new(),
             down_since_ms: Some(0),
             moved_ms: None,
+            moves: 0,
             out: Outputs::default(),
         }
     }
@@ -262,7 +268,7 @@ impl Member {
         let is_same = config == self.config;
         match message {
             _ if from == self.own => self.out.counts.foreign_messages += 1,
-            Message::Summary { .. } if self.has_handed_over(from) => self.out.counts.foreign_messages += 1,
+            Message::Summary { .. } if has_handed_over(&self.left, from) => self.out.counts.foreign_messages += 1,
             Message::Summary { id, due_in_ms, trigger, waits, summary } if is_same => {
                 let holder = Holder { id: from, summary, waits, may_grow: due_in_ms > 0 };
                 self.take_summary(id, holder, (due_in_ms, trigger), now_ms);
@@ -303,10 +309,7 @@ impl Member {
             match self.owned.pop_due(now_ms) {
                 Some(id) if self.put_off(id) => {}
                 Some(id) => self.end_wait(id, now_ms),
-                None => {
-                    self.repeat_proofs(traces_max, now_ms);
-                    return more;
-                }
+                None => return self.repeat_proofs(traces_max, now_ms) || more,
             }
         }
         true
@@ -334,10 +337,10 @@ impl Member {
             }
         }
         let Some((is_new, phase)) = self.owned.take(id, holder) else { return };
+        self.heard(id, due.0, now_ms);
         match phase {
             Phase::Waiting => {
                 if waits {
-                    self.owned.get_mut(id).into_iter().for_each(|entry| entry.heard(due.0, now_ms));
                     self.owned.bring_forward(id, now_ms + due.0 + self.grace_ms(), due.1);
                 }
                 if is_new {
@@ -363,10 +366,10 @@ impl Member {
             (false, None) => return,
         };
         let (from, spans) = (holder.id, holder.summary.span_count);
-        let holders = SmallVec::from_iter([holder]);
-        let mut entry = Entry { holders, phase, due_ms, trigger: due.1, active_ms: 0, is_put_off: false };
-        entry.heard(due.0, now_ms);
+        let mut entry = Entry::new(phase, due_ms, due.1);
+        entry.take(holder);
         self.owned.insert(id, entry);
+        self.heard(id, due.0, now_ms);
         match phase {
             Phase::Waiting => self.prove(id, now_ms),
             Phase::Dropped if self.rescue(id, now_ms) => {}
@@ -377,12 +380,22 @@ impl Member {
         }
     }
 
+    /// Notes that a holder has reported a trace, whose wait is over there after `due_in_ms`.
+    fn heard(&mut self, id: TraceId, due_in_ms: Millis, now_ms: Millis) {
+        if let Some(entry) = self.owned.get_mut(id) {
+            entry.view = self.moves;
+            if due_in_ms > 0 {
+                entry.active_ms = now_ms;
+            }
+        }
+    }
+
     /// Makes the traces that are remembered at most `traces_max`, and their bytes as few as they may be. Dropped ones are
     /// forgotten first. Then undecided ones are decided before their time.
     fn make_room(&mut self, traces_max: usize, now_ms: Millis) {
         while self.owned.len() > traces_max || self.owned.entry_bytes() > self.settings.trace_bytes_max {
             let Some((first, phase)) = self.owned.pop_first() else { return };
-            self.out.counts.early_traces += u64::from(phase == Phase::Waiting);
+            self.out.counts.early_traces += u64::from(phase == Phase::Waiting && !self.is_lost(first));
             // If the verdict is a drop, its next turn comes at once.
             self.end_wait(first, now_ms);
         }
@@ -413,8 +426,19 @@ impl Member {
         keep.is_some()
     }
 
-    fn merged(&self, id: TraceId) -> Option<Summary> {
+    /// Returns the summary of all spans of a trace, without those that another instance reports now.
+    fn merged(&mut self, id: TraceId) -> Option<Summary> {
+        if self.owned.get(id)?.phase == Phase::Waiting && !self.left.is_empty() {
+            let left = &self.left;
+            self.owned.retain_holders(id, |holder| !has_handed_over(left, holder));
+        }
         self.owned.get(id).map(|entry| entry.merged(self.policies.generation()))
+    }
+
+    /// Returns true if an undecided trace has got another owner since its last report. Its holders report it there.
+    fn is_lost(&self, id: TraceId) -> bool {
+        let entry = self.owned.get(id).filter(|entry| entry.phase == Phase::Waiting && entry.view != self.moves);
+        entry.is_some() && self.view.owner(id) != Some(self.own)
     }
 
     /// Puts the decision on a trace off, once, if a holder may have spans that came before the wait was over and that it
@@ -443,6 +467,10 @@ impl Member {
         if phase == Phase::Dropped {
             self.owned.remove(id);
             return self.owned.remember_dropped(id, None);
+        }
+        if self.is_lost(id) {
+            self.owned.remove(id);
+            return;
         }
         let Some(merged) = self.merged(id) else { return };
         let verdict = self.policies.decide(&merged, id, now_ms);
@@ -481,7 +509,8 @@ impl Member {
             Verdict::Dropped => match self.settings.waits.rescue_ms {
                 Some(rescue_ms) => {
                     entry.end_waits();
-                    self.owned.insert(id, Entry { phase: Phase::Dropped, due_ms: now_ms + rescue_ms, ..entry });
+                    (entry.phase, entry.due_ms) = (Phase::Dropped, now_ms + rescue_ms);
+                    self.owned.insert(id, entry);
                 }
                 None => self.owned.remember_dropped(id, None),
             },
@@ -534,13 +563,6 @@ impl Member {
 }
 
 impl Entry {
-    /// Notes that a holder reported the trace, whose wait is over there after `due_in_ms`.
-    fn heard(&mut self, due_in_ms: Millis, now_ms: Millis) {
-        if due_in_ms > 0 {
-            self.active_ms = now_ms;
-        }
-    }
-
     /// Notes that the trace is decided at all holders.
     fn end_waits(&mut self) {
         self.holders.iter_mut().for_each(|holder| holder.waits = false);

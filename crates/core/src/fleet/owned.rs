@@ -19,6 +19,9 @@ use crate::tail::verdicts::{Columns, Found, VerdictCache};
 /// The most members that can hold parts of one trace. Summaries of further ones are ignored.
 const HOLDERS_MAX: usize = 256;
 
+/// The holders from which on the sum of their summaries is kept, so that a new summary costs the same however many there are.
+const SUM_MIN: usize = 8;
+
 /// Stale entries of the queue that are not worth a search.
 const STALE_MIN: usize = 64;
 
@@ -57,43 +60,71 @@ pub(super) struct Entry {
     pub(super) active_ms: Millis,
     /// True if `due_ms` was put off for such holders.
     pub(super) is_put_off: bool,
+    /// The number of changes of the owners before the last summary came.
+    pub(super) view: u32,
+    /// All summaries together, if there are many.
+    sum: Option<Box<Summary>>,
 }
 
 impl Entry {
+    /// Returns an entry whose first summary has not come yet.
+    pub(super) fn new(phase: Phase, due_ms: Millis, trigger: Trigger) -> Self {
+        let (holders, active_ms, is_put_off, view, sum) = (SmallVec::new(), 0, false, 0, None);
+        Entry { holders, phase, due_ms, trigger, active_ms, is_put_off, view, sum }
+    }
+
     /// Returns the summary of all spans, for policies of this generation.
     pub(super) fn merged(&self, generation: u16) -> Summary {
-        let mut merged = Summary::of_generation(generation);
-        self.holders.iter().for_each(|holder| merged.merge(&holder.summary));
-        merged
+        match &self.sum {
+            Some(sum) => sum.as_ref().clone(),
+            None => sum_of(&self.holders, generation),
+        }
     }
 
     /// Returns the bytes on the heap: those of the holders after the second one, and those of keys.
     fn heap_bytes(&self) -> usize {
         let holders = if self.holders.spilled() { self.holders.capacity() * size_of::<Holder>() } else { 0 };
-        holders + self.holders.iter().map(|holder| holder.summary.heap_bytes()).sum::<usize>()
+        let sum = self.sum.as_ref().map_or(0, |sum| size_of::<Summary>() + sum.heap_bytes());
+        holders + sum + self.holders.iter().map(|holder| holder.summary.heap_bytes()).sum::<usize>()
     }
 
     /// Takes the summary of a holder in place of an earlier one. Returns false if nothing is new.
-    fn take(&mut self, holder: Holder) -> bool {
-        match self.holders.iter_mut().find(|known| known.id == holder.id) {
-            Some(known) => {
-                (known.waits, known.may_grow) = (holder.waits, holder.may_grow);
-                // Messages can overtake each other. A trace only grows.
-                let is_new = holder.summary.span_count > known.summary.span_count;
-                if is_new {
-                    known.summary = holder.summary;
-                }
-                is_new
-            }
-            None => {
-                let has_room = self.holders.len() < HOLDERS_MAX;
-                if has_room {
-                    self.holders.push(holder);
-                }
-                has_room
+    pub(super) fn take(&mut self, holder: Holder) -> bool {
+        let Some(known) = self.holders.iter_mut().find(|known| known.id == holder.id) else {
+            return self.take_first(holder);
+        };
+        (known.waits, known.may_grow) = (holder.waits, holder.may_grow);
+        // Messages can overtake each other. A trace only grows.
+        let is_new = holder.summary.span_count > known.summary.span_count;
+        if is_new {
+            let before = std::mem::replace(&mut known.summary, holder.summary);
+            if let Some(sum) = &mut self.sum {
+                sum.grow(&before, &known.summary);
             }
         }
+        is_new
     }
+
+    /// Takes the first summary of a holder. Returns false if there are too many.
+    fn take_first(&mut self, holder: Holder) -> bool {
+        if self.holders.len() >= HOLDERS_MAX {
+            return false;
+        }
+        let generation = holder.summary.generation;
+        self.holders.push(holder);
+        match (&mut self.sum, self.holders.last()) {
+            (Some(sum), Some(last)) => sum.merge(&last.summary),
+            _ if self.holders.len() >= SUM_MIN => self.sum = Some(Box::new(sum_of(&self.holders, generation))),
+            _ => {}
+        }
+        true
+    }
+}
+
+fn sum_of(holders: &[Holder], generation: u16) -> Summary {
+    let mut sum = Summary::of_generation(generation);
+    holders.iter().for_each(|holder| sum.merge(&holder.summary));
+    sum
 }
 
 /// A verdict that is remembered without summaries.
@@ -175,10 +206,25 @@ impl Owned {
         Some((is_new, entry.phase))
     }
 
-    /// Removes the entries for which `is_kept` returns false.
-    pub(super) fn retain(&mut self, mut is_kept: impl FnMut(TraceId, &mut Entry) -> bool) {
-        self.entries.retain(|id, entry| is_kept(*id, entry));
-        self.entry_heap_bytes = self.entries.values().map(Entry::heap_bytes).sum();
+    /// Removes some holders of a trace, and the entry if none is left.
+    pub(super) fn retain_holders(&mut self, id: TraceId, is_kept: impl Fn(MemberId) -> bool) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        if entry.holders.iter().all(|holder| is_kept(holder.id)) {
+            return;
+        }
+        self.entry_heap_bytes -= entry.heap_bytes();
+        entry.holders.retain(|holder| is_kept(holder.id));
+        entry.sum = None;
+        self.entry_heap_bytes += entry.heap_bytes();
+        if entry.holders.is_empty() {
+            self.remove(id);
+        }
+    }
+
+    /// Removes all entries.
+    pub(super) fn clear(&mut self) {
+        self.entries.clear();
+        self.entry_heap_bytes = 0;
     }
 
     /// Returns the bytes that the entries take.

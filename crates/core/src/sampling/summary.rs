@@ -122,6 +122,13 @@ impl Summary {
         }
     }
 
+    /// Takes `after` in place of `before`, the earlier summary of a part of the spans, which is merged into this one.
+    pub fn grow(&mut self, before: &Summary, after: &Summary) {
+        self.span_bytes = self.span_bytes.saturating_sub(before.span_bytes);
+        self.span_count = self.span_count.saturating_sub(before.span_count);
+        self.merge(after);
+    }
+
     /// Returns the bytes that the summary takes on the heap.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {

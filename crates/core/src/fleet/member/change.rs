@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use super::telling::Change;
-use super::{Left, MEMBERS_MAX, Member, MemberFacts, MemberId, MemberWaits, Message, Moved, Past, Phase, View};
+use super::{
+    Left, MEMBERS_MAX, Member, MemberFacts, MemberId, MemberSettings, MemberWaits, Message, Moved, Past, View,
+};
 use crate::sampling::{ConfigMark, Policies};
 use crate::tail::table::Millis;
 
 /// The most lists of members that are remembered. Older ones count as a time in which no other member could be reached.
 const PAST_MAX: usize = 64;
 
-/// The time for which a member that has left may still be in lists.
+/// The least time for which a member that has left may still be in lists.
 const LEFT_MS: Millis = 10_000;
 
 /// The most members that are remembered as having left.
@@ -50,12 +52,10 @@ impl Member {
         }
         let before = std::mem::replace(&mut self.view, view);
         self.policies.share_among(u32::try_from(self.view.ids().len()).unwrap_or(u32::MAX));
-        self.moved_ms = Some(now_ms);
+        // Undecided traces with another owner are forgotten when their time comes: looking at all of them takes long.
+        (self.moved_ms, self.moves) = (Some(now_ms), self.moves.wrapping_add(1));
         self.remember_past(Some(before.clone()), now_ms);
         let view = self.view.clone();
-        // Their holders report them to their owner.
-        let own = self.own;
-        self.owned.retain(|id, entry| entry.phase == Phase::Dropped || view.owner(id) == Some(own));
         self.tell_later(Change::View { before: before.clone(), after: view });
         let known = self.out.moved.take();
         // Two changes in a row: whatever has moved in between is reported, too.
@@ -72,34 +72,29 @@ impl Member {
         self.past.push_back(Past { until_ms, view });
     }
 
-    /// Notes that a member leaves. If it hands its undecided traces over, the summaries of who takes them count.
+    /// Notes that a member leaves. If it hands its undecided traces over, the summaries of the instance that takes them count.
     pub(super) fn goes(&mut self, from: MemberId, hands_over: bool, now_ms: Millis) {
+        let is_listed = self.listed.iter().any(|facts| facts.id == from);
+        if !is_listed && !self.past.iter().flat_map(|past| &past.view).any(|view| view.contains(from)) {
+            self.out.counts.foreign_messages += 1;
+            return;
+        }
+        // As long as a trace can wait that it has reported.
+        let MemberSettings { waits, grace_ms, report_ms, .. } = self.settings;
+        let until_ms = now_ms + LEFT_MS.max(waits.trace_wait_ms_max + grace_ms + report_ms);
         match self.left.iter_mut().find(|left| left.id == from) {
             // It has said so before.
             Some(left) if left.hands_over || !hands_over => return,
-            Some(left) => left.hands_over = true,
+            Some(left) => (left.hands_over, left.until_ms) = (true, until_ms),
             None => {
                 if self.left.len() >= LEFT_MAX {
                     self.left.remove(0);
                 }
-                self.left.push(Left { id: from, until_ms: now_ms + LEFT_MS, hands_over });
+                self.left.push(Left { id: from, until_ms, hands_over });
             }
         }
         let listed = std::mem::take(&mut self.listed);
         self.set_members(listed, now_ms);
-        if hands_over {
-            self.owned.retain(|_, entry| {
-                if entry.phase == Phase::Waiting {
-                    entry.holders.retain(|holder| holder.id != from);
-                }
-                !entry.holders.is_empty()
-            });
-        }
-    }
-
-    /// Returns true if another instance reports the traces of this member.
-    pub(super) fn has_handed_over(&self, member: MemberId) -> bool {
-        self.left.iter().any(|left| left.id == member && left.hands_over)
     }
 
     /// Notes that the others can or cannot be reached.
@@ -125,7 +120,7 @@ impl Member {
     pub fn replace(&mut self, config: ConfigMark, policies: Arc<Policies>, now_ms: Millis) {
         (self.config, self.policies) = (config, policies);
         // Their summaries are of the earlier policies.
-        self.owned.retain(|_, _| false);
+        self.owned.clear();
         self.out.moved = Some(Moved { before: None, after: self.view.clone() });
         let listed = std::mem::take(&mut self.listed);
         self.set_members(listed, now_ms);

@@ -81,19 +81,22 @@ impl Member {
         }
     }
 
-    /// Sends proofs again that were not confirmed, up to `proofs_max`.
-    pub(super) fn repeat_proofs(&mut self, proofs_max: usize, now_ms: Millis) {
+    /// Sends proofs again that were not confirmed, up to `proofs_max`. Returns true if there may be more of them.
+    pub(super) fn repeat_proofs(&mut self, proofs_max: usize, now_ms: Millis) -> bool {
+        if self.down_since_ms.is_some() {
+            return false;
+        }
         for _ in 0..proofs_max {
-            if self.down_since_ms.is_some() {
-                return;
-            }
             let (view, others) = (&self.view, &self.others);
             let is_live = |id| view.contains(id) || others.contains(id);
-            let Some(Sent { to, id, keep, relay }) = self.proofs.next_attempt(now_ms, is_live) else { return };
+            let Some(Sent { to, id, keep, relay }) = self.proofs.next_attempt(now_ms, is_live) else {
+                return false;
+            };
             self.out.counts.repeated_proofs += 1;
             let keep = self.fleet_keep(keep);
             self.send(to, Message::Proof { id, keep, relay });
         }
+        true
     }
 
     /// Returns the members that a proof goes to: the owner, those that were the owner a short time ago, and all members

@@ -82,12 +82,13 @@ fn proofs(member: &mut Member) -> Vec<(MemberId, TraceId)> {
     proofs.collect()
 }
 
+fn leaves(member: &mut Member, from: u64, hands_over: bool) {
+    member.receive(MemberId(from), ConfigMark(1), Message::Leaving { hands_over }, 100);
+}
+
 #[test]
 fn a_member_that_says_again_that_it_leaves_costs_nothing() {
     let mut member = member();
-    let leaves = |member: &mut Member, from, hands_over| {
-        member.receive(MemberId(from), ConfigMark(1), Message::Leaving { hands_over }, 100);
-    };
     leaves(&mut member, OTHER, true);
     assert_eq!(member.view().ids(), [MemberId(1)]);
     // If the list were looked at again, this would be a member.
@@ -95,20 +96,93 @@ fn a_member_that_says_again_that_it_leaves_costs_nothing() {
     leaves(&mut member, OTHER, true);
     leaves(&mut member, OTHER, false);
     assert_eq!(member.view().ids(), [MemberId(1)]);
-    for from in 10..2_000 {
-        leaves(&mut member, from, true);
+    for round in 1..5 {
+        let listed = round * 1_000..round * 1_000 + 200;
+        member.set_members(listed.clone().map(|id| facts(id, 1)).collect(), 100);
+        listed.for_each(|from| leaves(&mut member, from, true));
     }
     assert_eq!(member.left.len(), LEFT_MAX);
 }
 
 #[test]
-fn a_member_that_leaves_without_a_handoff_may_still_hand_over() {
+fn a_number_that_was_never_a_member_cannot_leave() {
     let mut member = member();
-    hears(&mut member, OTHER, dropped(1), 5_000, 100);
-    for (hands_over, traces) in [(false, 1), (true, 0)] {
-        // The trace has another owner if the view changes, or none.
-        member.receive(MemberId(OTHER), ConfigMark(1), Message::Leaving { hands_over }, 100);
-        assert_eq!(member.owned_traces(), traces, "{hands_over}");
+    (10..2_000).for_each(|from| leaves(&mut member, from, true));
+    assert!(member.left.is_empty());
+    assert_eq!(member.out().counts.foreign_messages, 1_990);
+    // The list without it may come before its message.
+    member.set_members(vec![facts(1, 1)], 100);
+    leaves(&mut member, OTHER, true);
+    assert_eq!(member.left.len(), 1);
+}
+
+#[test]
+fn a_member_that_leaves_without_a_handoff_may_still_hand_over() {
+    for (hands_over, decided) in [(false, 1), (true, 0)] {
+        let mut member = member();
+        hears(&mut member, OTHER, dropped(1), 5_000, 100);
+        leaves(&mut member, OTHER, false);
+        if hands_over {
+            leaves(&mut member, OTHER, true);
+        }
+        // Long after others have stopped to list it.
+        member.tick(64, 14_000);
+        assert_eq!((drops(&mut member).len(), member.out().counts.decided_traces), (decided, decided as u64));
+        assert_eq!(member.owned_traces(), decided);
+    }
+}
+
+#[test]
+fn a_trace_that_has_got_another_owner_is_not_decided_here_unless_it_is_reported_here_again() {
+    let ids: Vec<TraceId> = (1..=200).map(dropped).collect();
+    let mut member = member();
+    member.settings = MemberSettings { traces_max: 1_000, trace_bytes_max: 1 << 20, ..SETTINGS };
+    ids.iter().for_each(|&id| hears(&mut member, OTHER, id, 3_000, 100));
+    member.set_members(vec![facts(1, 1), facts(OTHER, 1), facts(3, 1)], 200);
+    let (own, moved): (Vec<TraceId>, Vec<TraceId>) =
+        ids.iter().partition(|&&id| member.view().owner(id) == Some(MemberId(1)));
+    assert!(own.len() > 20 && moved.len() > 20);
+    // A holder that does not know of the change.
+    hears(&mut member, OTHER, moved[0], 3_000, 300);
+    while member.tick(64, 10_000) {}
+    let mut decided: Vec<TraceId> = drops(&mut member).into_iter().map(|(id, _)| id).collect();
+    let mut expected = [own, vec![moved[0]]].concat();
+    decided.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(decided, expected);
+    assert_eq!(member.owned_traces(), expected.len(), "the others are forgotten");
+}
+
+#[test]
+fn all_proofs_that_are_due_are_repeated_in_one_turn() {
+    let mut member = member();
+    let settings = MemberSettings { proofs_max: 1_000, ..SETTINGS };
+    let MemberSettings { repeat_ms, waits, proofs_max, .. } = settings;
+    member.proofs = Proofs::new(repeat_ms, waits.retain_ms, proofs_max, SeedableRandomState::fixed());
+    for n in 0..200 {
+        proves(&mut member, n, true, 0);
+    }
+    assert_eq!(proofs(&mut member).len(), 200);
+    let turns = std::iter::repeat_with(|| member.tick(64, 1_000)).take_while(|more| *more).count();
+    assert_eq!((proofs(&mut member).len(), turns), (200, 3));
+}
+
+#[test]
+fn the_summaries_of_many_holders_are_summed_up_as_they_come() {
+    let summary = |spans: usize, bits: u128| {
+        let mut summary = Summary::of_generation(0);
+        (0..spans).for_each(|_| summary.add(&crate::otlp::scan::SpanFact { bits, ..fact() }));
+        summary
+    };
+    let mut entry = Entry::new(Phase::Waiting, 0, Trigger::DecisionWait);
+    for round in 1..4 {
+        for id in 0..20 {
+            let summary = summary(round + id as usize, 1 << id);
+            entry.take(Holder { id: MemberId(id), summary, waits: true, may_grow: true });
+            let mut expected = Summary::of_generation(0);
+            entry.holders.iter().for_each(|holder| expected.merge(&holder.summary));
+            assert_eq!(entry.merged(0), expected);
+        }
     }
 }
 
