@@ -3,6 +3,7 @@
 
 pub(super) mod dollars;
 mod estimate;
+mod fleet;
 mod report;
 mod series;
 mod trials;
@@ -111,6 +112,7 @@ pub fn run(source: &ConfigSource, checks: &Checks) -> ExitCode {
         }
     };
     loaded.warnings.extend(ended(&loaded, &text, clock::since_1970().as_secs()));
+    loaded.warnings.extend(fleet::warnings(&loaded, &text));
     loaded.warnings.sort_by_key(|warning| (warning.line, warning.column));
     let report = match report(&loaded, &text, checks) {
         Ok(report) => report,
@@ -135,7 +137,7 @@ fn report(loaded: &Loaded, text: &str, checks: &Checks) -> Result<Report, String
     let memory = checks.traffic().map(|rate| Estimate::of(settings, &policies, rate)).transpose();
     Ok(Report {
         summary: summary(settings),
-        trials: trials(settings, clock::since_1970().as_secs()),
+        trials: [trials(settings, clock::since_1970().as_secs()), fleet::changes(settings)].concat(),
         warnings: loaded.warnings.clone(),
         explanation: checks.explain.then(|| config::explain(text, &environment, settings)),
         memory: memory.map_err(|error| error.to_string())?,

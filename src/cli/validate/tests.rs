@@ -54,23 +54,3 @@ fn validate_warns_of_policies_whose_time_is_over() {
     assert_eq!(found, expected);
     assert_eq!(ended(&loaded, text, 1_764_547_201).len(), 3, "a second later");
 }
-
-#[test]
-fn validate_says_what_a_fleet_changes() {
-    let text = "
-tail_sampling:
-  policies:
-    - {name: errors, type: error}
-    - {name: few, type: and, and: {and_sub_policy: [{name: a, type: error}, {name: b, type: rate_limiting, rate_limiting: {spans_per_second: 10}}]}}
-    - {name: first, type: rare, rare: {key: [service], max_keys: 10}}
-";
-    let lines = |text: &str| trials(&load(text, &|_| None).unwrap().settings, 0);
-    assert_eq!(lines(text), Vec::<String>::new());
-    let found = lines(&format!("{text}fleet: {{url: 'redis://valkey'}}\n"));
-    let expected = [
-        "a fleet: its members decide as one, and spans of a trace may come to any of them",
-        "  limits that its members share: few",
-        "  each member remembers its own part of the traces, so N of them keep more: first",
-    ];
-    assert_eq!(found, expected);
-}

@@ -1,11 +1,10 @@
-//! The trials in a configuration: shadow policies, a dry run, and policies that count only for a time. Also what a fleet
-//! changes for its policies.
+//! The trials in a configuration: shadow policies, a dry run, and policies that count only for a time.
 
 use prost_types::Timestamp;
 
 use super::names;
 use crate::config::{Diagnostic, Loaded, Origin, Settings, Severity, ShownSetting, ShownValue};
-use crate::sampling::settings::{Goal, Policy, Rule, display_unix_seconds};
+use crate::sampling::settings::{Policy, display_unix_seconds};
 use crate::settings::diagnostic::quote;
 use crate::settings::units::display_seconds;
 use crate::tail::settings::TailSampling;
@@ -31,40 +30,7 @@ pub(super) fn trials(settings: &Settings, now_s: u64) -> Vec<String> {
     if *dry_run {
         lines.push("dry run: everything is exported, whatever the policies say".to_owned());
     }
-    if settings.fleet.has_engine() {
-        lines.extend(fleet(policies));
-    }
     lines
-}
-
-/// Returns lines about what a fleet changes for these policies.
-fn fleet(policies: &[Policy]) -> Vec<String> {
-    let named = |is_it: fn(&Rule) -> bool| names(policies.iter().filter(|policy| any_rule(&policy.rule, is_it)));
-    let shared = named(|rule| match rule {
-        Rule::RateLimiting(_) | Rule::BytesLimiting(_) | Rule::Composite(_) | Rule::Budget(_) => true,
-        Rule::Adaptive(adaptive) => matches!(adaptive.goal, Goal::SpansPerSecond(_)),
-        _ => false,
-    });
-    let apart = named(|rule| matches!(rule, Rule::Rare(_) | Rule::IdenticalErrors(_) | Rule::Percentile(_)));
-    let mut lines = vec!["a fleet: its members decide as one, and spans of a trace may come to any of them".to_owned()];
-    if !shared.is_empty() {
-        lines.push(format!("  limits that its members share: {shared}"));
-    }
-    if !apart.is_empty() {
-        lines.push(format!("  each member remembers its own part of the traces, so N of them keep more: {apart}"));
-    }
-    lines
-}
-
-/// Returns true if `is_it` returns true for the rule, or for one within it.
-fn any_rule(rule: &Rule, is_it: fn(&Rule) -> bool) -> bool {
-    let within: Vec<&Rule> = match rule {
-        Rule::And(policies) | Rule::Drop(policies) => policies.iter().map(|policy| &policy.rule).collect(),
-        Rule::Not(policy) => vec![&policy.rule],
-        Rule::Composite(composite) => composite.policies.iter().map(|(policy, _)| &policy.rule).collect(),
-        _ => Vec::new(),
-    };
-    is_it(rule) || within.into_iter().any(|rule| any_rule(rule, is_it))
 }
 
 /// Returns a warning for each policy of the configuration `text` that does not count any more at `now_s`.
@@ -104,7 +70,7 @@ pub(super) fn ended(loaded: &Loaded, text: &str, now_s: u64) -> Vec<Diagnostic> 
     .collect()
 }
 
-fn shown_text(setting: &ShownSetting) -> Option<&str> {
+pub(super) fn shown_text(setting: &ShownSetting) -> Option<&str> {
     match &setting.value {
         ShownValue::Text(text) => Some(text),
         ShownValue::Nothing | ShownValue::List(_) => None,
