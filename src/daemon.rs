@@ -387,8 +387,14 @@ impl Daemon {
         self.sweeper.abort();
         // Once the sweeper has ended, only `drain` feeds the exporter.
         let _ = self.sweeper.await;
-        handoff::leave(&self.pipeline, self.peer.as_ref(), self.fleet.as_mut(), deadline).await;
+        if let Some(peer) = &self.peer {
+            handoff::leave(&self.pipeline, peer, self.fleet.as_ref(), deadline).await;
+        }
         sweeper::drain(&self.pipeline).await;
+        // After the last decisions: the others are told what was kept on evidence.
+        if let Some(fleet) = &self.fleet {
+            fleet.leave().await;
+        }
         let unwritten = if self.journal.is_some() { Unwritten::InJournal } else { Unwritten::Lost };
         self.pipeline.decisions.close();
         self.pipeline.recordings.close();

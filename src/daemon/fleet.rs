@@ -36,6 +36,8 @@ use spansieve_core::fleet::{Member, MemberId, MemberSettings, MemberWaits};
 
 /// The times of the trace table; docs/fleet.md.
 const TIMES: FleetTimes = FleetTimes { quiet_ms: 250, repeat_ms: 1_000, verdict_wait_ms: 3_000 };
+/// The time that a verdict may take beyond the grace, and beyond the time for which its owner puts it off.
+const VERDICT_WAY_MS: u64 = 1_500;
 /// The time after which an unconfirmed proof is sent again.
 const REPEAT_MS: u64 = 1_000;
 /// The time that messages may take, as a part of the time for which a proof can help.
@@ -50,7 +52,7 @@ const REPORTS_MAX: usize = 100_000;
 const LINK_BYTES_MAX: usize = link::BYTES_MAX;
 /// Commands are few, and each is awaited.
 const COMMANDS_MAX: usize = 4;
-/// The longest wait for the end of the membership, and for the pause before it.
+/// The longest wait for the end of the membership, and for each step before it.
 const LEAVE_TIME: Duration = Duration::from_secs(1);
 
 /// Returns the mark of the policies in force.
@@ -68,6 +70,12 @@ pub(super) fn waits(tail_sampling: &TailSampling) -> MemberWaits {
         retain_ms: wait_ms + window_ms + RETAIN_MS,
         trace_wait_ms_max: wait_ms + TIMES.verdict_wait_ms,
     }
+}
+
+/// Returns the times of the trace table. Nothing is decided alone before its owner could decide it.
+fn times(grace: Duration) -> FleetTimes {
+    let verdict_wait_ms = grace.as_millis() as u64 + TIMES.repeat_ms + VERDICT_WAY_MS;
+    FleetTimes { verdict_wait_ms: verdict_wait_ms.max(TIMES.verdict_wait_ms), ..TIMES }
 }
 
 /// Returns a random number that differs between processes that were started from one image at one moment.
@@ -108,7 +116,7 @@ impl FleetParts {
         let mark = mark(settings, tail_sampling);
         let member = Member::new(MemberId(random_number()), mark, policies, member, random_number());
         let share = budget.force(member.heap_bytes() + LINK_BYTES_MAX);
-        Some(FleetParts { table: Arc::new(TableFleet::new(TIMES)), member, share })
+        Some(FleetParts { table: Arc::new(TableFleet::new(times(settings.fleet.grace))), member, share })
     }
 
     /// Starts the task of the member.
@@ -133,7 +141,7 @@ impl FleetParts {
         );
         let link = Link::start(engine, self.member.own(), self.member.config());
         let worker = Worker::new(self, Arc::clone(&port), link, pipeline, health);
-        Ok(Fleet { port, worker: tokio::spawn(worker.run(commands)), has_left: false })
+        Ok(Fleet { port, worker: tokio::spawn(worker.run(commands)) })
     }
 }
 
@@ -146,8 +154,12 @@ pub(super) enum Command {
     SetWaits(MemberWaits),
     /// Traces are handed over from now on, and no verdict is to be followed until the member leaves.
     Pause(oneshot::Sender<()>),
-    /// The process stops. If the flag is set, another instance takes the undecided traces.
-    Leave(bool, oneshot::Sender<()>),
+    /// Another instance has taken undecided traces, and reports them.
+    Announce(oneshot::Sender<()>),
+    /// The traces that were not handed over are decided here. Verdicts are to be followed again.
+    Resume(oneshot::Sender<()>),
+    /// The process stops.
+    Leave(oneshot::Sender<()>),
 }
 
 /// The way from the trace table to the task of the member.
@@ -219,31 +231,35 @@ impl FleetPort {
 pub(super) struct Fleet {
     port: Arc<FleetPort>,
     worker: JoinHandle<()>,
-    has_left: bool,
 }
 
 impl Fleet {
-    /// Tells the others what is known. Verdicts have no effect from now on, until the member leaves: a trace that is handed
+    /// Tells the others what is known. Verdicts have no effect from now on, until [`Fleet::resume`]: a trace that is handed
     /// over is decided where it goes.
     pub(super) async fn pause(&self) {
-        let (done, is_done) = oneshot::channel();
-        self.command(Command::Pause(done), is_done).await;
+        self.command(Command::Pause).await;
     }
 
-    /// Leaves the fleet: tells the others that this member goes, and if another instance takes its undecided traces. Does
-    /// nothing if it has left.
-    pub(super) async fn leave(&mut self, hands_over: bool) {
-        if std::mem::replace(&mut self.has_left, true) {
-            return;
-        }
-        let (done, is_done) = oneshot::channel();
-        self.command(Command::Leave(hands_over, done), is_done).await;
+    /// Tells the others that another instance takes undecided traces of this one, and reports them.
+    pub(super) async fn announce(&self) {
+        self.command(Command::Announce).await;
+    }
+
+    /// Follows verdicts again, because no more traces are handed over.
+    pub(super) async fn resume(&self) {
+        self.command(Command::Resume).await;
+    }
+
+    /// Tells the others what was decided last, and leaves the fleet.
+    pub(super) async fn leave(&self) {
+        self.command(Command::Leave).await;
         self.worker.abort();
     }
 
-    async fn command(&self, command: Command, is_done: oneshot::Receiver<()>) {
+    async fn command(&self, command: impl FnOnce(oneshot::Sender<()>) -> Command) {
+        let (done, is_done) = oneshot::channel();
         let obeyed = async {
-            if self.port.commands.send(command).await.is_ok() {
+            if self.port.commands.send(command(done)).await.is_ok() {
                 let _ = is_done.await;
             }
         };

@@ -38,29 +38,23 @@ struct Call {
     result: Result<(), PeerError>,
 }
 
-/// Hands undecided traces over to `peer`, for at most half of the time until `deadline`. Leaves `fleet`.
-pub(super) async fn leave(
-    pipeline: &Pipeline,
-    peer: Option<&Arc<Peer>>,
-    mut fleet: Option<&mut Fleet>,
-    deadline: Instant,
-) {
-    if let Some(peer) = peer {
-        if let Some(fleet) = &fleet {
-            fleet.pause().await;
-        }
-        let now = Instant::now();
-        let deadline = now + deadline.saturating_duration_since(now) / 2;
-        hand_over(pipeline, peer, fleet.as_deref_mut(), deadline).await;
-    }
+/// Hands undecided traces over to `peer`, for at most half of the time until `deadline`. `fleet` follows no verdict
+/// meanwhile.
+pub(super) async fn leave(pipeline: &Pipeline, peer: &Arc<Peer>, fleet: Option<&Fleet>, deadline: Instant) {
     if let Some(fleet) = fleet {
-        fleet.leave(false).await;
+        fleet.pause().await;
+    }
+    let now = Instant::now();
+    let deadline = now + deadline.saturating_duration_since(now) / 2;
+    hand_over(pipeline, peer, fleet, deadline).await;
+    if let Some(fleet) = fleet {
+        fleet.resume().await;
     }
 }
 
 /// Hands pending traces over until `deadline`, the oldest of each shard first. Begins no call after the first failure. Once
-/// the first traces have been taken, leaves `fleet`, which has been paused: from then on the other instance reports them.
-async fn hand_over(pipeline: &Pipeline, peer: &Arc<Peer>, fleet: Option<&mut Fleet>, deadline: Instant) {
+/// the first traces have been taken, `fleet`, which has been paused, is told: from then on the other instance reports them.
+async fn hand_over(pipeline: &Pipeline, peer: &Arc<Peer>, fleet: Option<&Fleet>, deadline: Instant) {
     if pipeline.table.held().pending_spans == 0 {
         return;
     }
@@ -99,7 +93,7 @@ async fn hand_over(pipeline: &Pipeline, peer: &Arc<Peer>, fleet: Option<&mut Fle
 async fn send_all(
     pipeline: &Pipeline,
     peer: &Arc<Peer>,
-    mut fleet: Option<&mut Fleet>,
+    mut fleet: Option<&Fleet>,
     headers: &HeaderMap,
     deadline: Instant,
 ) -> (u64, Option<PeerError>) {
@@ -123,8 +117,9 @@ async fn send_all(
             Some(Ok(Call { traces, result: Ok(()) })) => {
                 calls_max = CALLS_MAX;
                 spans += release(pipeline, &traces);
+                // The fleet is told once.
                 if let Some(fleet) = fleet.take() {
-                    fleet.leave(true).await;
+                    fleet.announce().await;
                 }
             }
             Some(Ok(Call { result: Err(error), .. })) => {

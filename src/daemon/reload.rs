@@ -156,10 +156,11 @@ impl Reloader {
             self.metrics.declare_policies(policies.labels(), policies.shadow_labels());
             let policies = Arc::new(policies);
             table.replace(&tail_sampling, Arc::clone(&policies));
-            self.rescan().await?;
+            // At once: verdicts of the earlier policies have no effect from now on.
             if let Some(fleet) = &self.pipeline.fleet {
                 fleet.replace(fleet::mark(&in_force.settings, &tail_sampling), policies).await;
             }
+            self.rescan().await?;
         }
         if let Some(fleet) = &self.pipeline.fleet {
             fleet.set_waits(fleet::waits(&tail_sampling)).await;

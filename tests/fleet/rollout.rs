@@ -58,6 +58,34 @@ async fn a_rollout_of_all_members_splits_no_error_trace() {
     }
 }
 
+/// A member that stops hands small traces over, and decides large ones. They are slow, which only it knows, and no early
+/// verdict says so. The other member has a span of each.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_handed_over_keeps_its_evidence_for_all() {
+    let Some(engine) = Engine::start() else { return };
+    let text = |more: &str| config(&engine, more).replace("decision_wait: 2s", "decision_wait: 15s");
+    let stays = start(&text("")).await;
+    let goes = start(&text(&format!(", handoff: {{endpoint: 'http://{}'}}", stays.addresses()[0]))).await;
+    meet(&[&stays, &goes]).await;
+    let small: Vec<u128> = (0..20).map(|_| trace_id(false)).collect();
+    let large: Vec<u128> = (0..6).map(|_| trace_id(false)).collect();
+    send(&goes, small.iter().map(|&trace| span(trace, "small")).collect()).await;
+    for (i, &trace) in large.iter().enumerate() {
+        let mut slow = span(trace, &format!("slow-{i}"));
+        slow.start_time_unix_nano -= 2_000 * MS;
+        let mut request = request("cart", vec![slow]);
+        let group = &mut request.resource_spans[0];
+        group.schema_url = "u".repeat(3 << 20);
+        Client::new(&support::otlp(&goes)).export(request).await.unwrap();
+    }
+    send(&stays, large.iter().enumerate().map(|(i, &trace)| span(trace, &format!("part-{i}"))).collect()).await;
+    let text = stop(goes).await;
+    assert_eq!(metric(&text, "spansieve_handed_over_spans_total", &[]), small.len() as f64);
+    assert_eq!(metric(&text, "spansieve_exported_spans_total", &[]), large.len() as f64);
+    eventually("the other parts are kept", || kept(&[&stays]).len() == large.len()).await;
+    stop(stays).await;
+}
+
 /// The instance that should take the traces cannot be reached. Then the summaries of the member that leaves still count.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_handoff_that_fails_leaves_its_summaries_to_the_others() {

@@ -12,8 +12,10 @@ use spansieve_core::fleet::{MEMBERS_MAX, MemberId};
 
 /// The age at which a batch is closed.
 const BATCH_AGE_MAX: Duration = Duration::from_millis(90);
-/// The most open batches: one for each member of a fleet, and for as many that are not listed any more.
-const OPEN_MAX: usize = 2 * MEMBERS_MAX;
+/// The most open batches up to which one for a number that is not listed is opened.
+const OPEN_UNLISTED_MAX: usize = MEMBERS_MAX;
+/// The most open batches: whoever else writes to the engine, there is one for each member.
+const OPEN_MAX: usize = OPEN_UNLISTED_MAX + MEMBERS_MAX;
 /// The bytes at which a batch is full. The largest message still fits.
 const FULL_BYTES: usize = BATCH_BYTES_MAX - HEADER_BYTES - 256;
 
@@ -48,9 +50,10 @@ impl OpenBatches {
         OpenBatches { open: BTreeMap::new(), last: MemberId(0) }
     }
 
-    /// Adds a message to the batch for a member.
-    pub(super) fn write(&mut self, to: MemberId, message: &Message, now: Instant) -> Written {
-        if self.open.len() >= OPEN_MAX && !self.open.contains_key(&to) {
+    /// Adds a message to the batch for a member, which may be listed or not.
+    pub(super) fn write(&mut self, to: MemberId, is_listed: bool, message: &Message, now: Instant) -> Written {
+        let open_max = if is_listed { OPEN_MAX } else { OPEN_UNLISTED_MAX };
+        if self.open.len() >= open_max && !self.open.contains_key(&to) {
             return Written::NoRoom;
         }
         let new = || OpenBatch { bytes: Vec::with_capacity(1 << 10), since: now };

@@ -14,6 +14,12 @@ fn the_waits_of_a_member_follow_the_configuration() {
 }
 
 #[test]
+fn a_holder_waits_for_a_verdict_longer_than_its_owner_waits_for_summaries() {
+    let wait_ms = |grace_ms| times(Duration::from_millis(grace_ms)).verdict_wait_ms;
+    assert_eq!([0, 500, 10_000].map(wait_ms), [3_000, 3_000, 12_500]);
+}
+
+#[test]
 fn members_have_different_numbers() {
     let numbers: std::collections::BTreeSet<u64> = (0..1_000).map(|_| random_number()).collect();
     assert_eq!(numbers.len(), 1_000);

@@ -20,7 +20,7 @@ use crate::tail::fleet::{Followed, TableFleet};
 use crate::tail::table::{AgainCursor, RoundOutcome};
 use crate::telemetry::Health;
 use crate::telemetry::metrics::{Direction, FleetLoss, FleetMessage};
-use spansieve_core::fleet::message::{HEADER_BYTES, Header, Message};
+use spansieve_core::fleet::message::{HEADER_BYTES, Header, Malformed, Message};
 use spansieve_core::fleet::{MEMBERS_MAX, Member, MemberFacts, MemberId};
 
 /// The interval at which the reports of the table are taken.
@@ -112,8 +112,18 @@ impl Worker {
                         self.pause().await;
                         let _ = done.send(());
                     }
-                    Some(Command::Leave(hands_over, done)) => {
-                        self.leave(hands_over).await;
+                    Some(Command::Announce(done)) => {
+                        self.member.leave(true, self.pipeline.clock.now_ms());
+                        self.pass_on().await;
+                        self.close_last().await;
+                        let _ = done.send(());
+                    }
+                    Some(Command::Resume(done)) => {
+                        self.resume().await;
+                        let _ = done.send(());
+                    }
+                    Some(Command::Leave(done)) => {
+                        self.leave().await;
                         // An error means that the caller does not wait any more.
                         let _ = done.send(());
                         return;
@@ -126,13 +136,14 @@ impl Worker {
 
     /// Takes the reports of the table, and does what is due.
     async fn turn(&mut self) {
-        self.take_reports();
+        self.take_reports().await;
         loop {
             let more = self.member.tick(SLICE_TRACES, self.pipeline.clock.now_ms());
             self.pass_on().await;
             if !more {
                 break;
             }
+            yield_now().await;
         }
         self.close_due();
         self.turns += 1;
@@ -141,13 +152,27 @@ impl Worker {
         }
     }
 
-    fn take_reports(&mut self) {
+    async fn take_reports(&mut self) {
         let now_ms = self.pipeline.clock.now_ms();
         let said = self.port.take();
         self.buffer_bytes = self.buffer_bytes.max(said.heap_bytes());
         // The verdicts on evidence first: the reports of others are answered with them.
-        said.proofs.into_iter().for_each(|proof| self.member.proof(proof, now_ms));
-        said.reports.into_iter().for_each(|report| self.member.report(report, now_ms));
+        for (at, proof) in said.proofs.into_iter().enumerate() {
+            self.member.proof(proof, now_ms);
+            self.end_slice(at).await;
+        }
+        for (at, report) in said.reports.into_iter().enumerate() {
+            self.member.report(report, now_ms);
+            self.end_slice(at).await;
+        }
+    }
+
+    /// Lets other tasks have a turn after some messages. `at` is the number of the last one.
+    async fn end_slice(&mut self, at: usize) {
+        if at % SLICE_MESSAGES == SLICE_MESSAGES - 1 {
+            self.pass_on().await;
+            yield_now().await;
+        }
     }
 
     async fn hear(&mut self, news: News) {
@@ -164,6 +189,7 @@ impl Worker {
             News::Batch(batch) => self.read(&batch).await,
         }
         self.pass_on().await;
+        yield_now().await;
     }
 
     /// Logs why the engine cannot be reached: each reason once, because the first one is often only that a connection broke.
@@ -215,16 +241,14 @@ impl Worker {
         let now_ms = self.pipeline.clock.now_ms();
         let mut read = [0; FleetMessage::ALL.len()];
         for (at, message) in messages.enumerate() {
-            if at % SLICE_MESSAGES == SLICE_MESSAGES - 1 {
-                self.pass_on().await;
-                yield_now().await;
+            match message {
+                Ok(message) => {
+                    read[kind(&message) as usize] += 1;
+                    self.member.receive(header.sender, header.config, message, now_ms);
+                }
+                Err(Malformed) => metrics.fleet_lost(FleetLoss::Malformed, 1),
             }
-            let Ok(message) = message else {
-                metrics.fleet_lost(FleetLoss::Malformed, 1);
-                continue;
-            };
-            read[kind(&message) as usize] += 1;
-            self.member.receive(header.sender, header.config, message, now_ms);
+            self.end_slice(at).await;
         }
         self.count(Direction::Received, read);
     }
@@ -232,13 +256,11 @@ impl Worker {
     /// Passes the outputs of the member on.
     async fn pass_on(&mut self) {
         let now_ms = self.pipeline.clock.now_ms();
+        self.buffer_bytes = self.buffer_bytes.max(self.member.out_bytes());
         let out = self.member.out();
         let (verdicts, messages) = (std::mem::take(&mut out.verdicts), std::mem::take(&mut out.messages));
         let (shadowed, moved) = (std::mem::take(&mut out.shadowed), out.moved.take());
         let counts = std::mem::take(&mut out.counts);
-        let bytes =
-            verdicts.capacity() * size_of::<Followed>() + messages.capacity() * size_of::<(MemberId, Message)>();
-        self.buffer_bytes = self.buffer_bytes.max(bytes);
         self.follow(verdicts).await;
         if let Some(moved) = moved {
             let mut cursor = AgainCursor::default();
@@ -262,7 +284,10 @@ impl Worker {
     async fn follow(&mut self, verdicts: Vec<Followed>) {
         if let Some(withheld) = &mut self.withheld {
             let room = REPORTS_MAX.saturating_sub(withheld.len());
-            return withheld.extend(verdicts.into_iter().take(room));
+            let lost = verdicts.len().saturating_sub(room) as u64;
+            withheld.extend(verdicts.into_iter().take(room));
+            // The traces stay undecided, and are decided on the spans that are here.
+            return self.pipeline.metrics.fleet_lost(FleetLoss::Full, lost);
         }
         for verdicts in verdicts.chunks(SLICE_TRACES) {
             self.pipeline.follow(verdicts, &mut self.outcome);
@@ -273,7 +298,7 @@ impl Worker {
     /// Adds a message to the batch for a member.
     fn write(&mut self, to: MemberId, message: &Message) {
         self.written[kind(message) as usize] += 1;
-        match self.batches.write(to, message, Instant::now()) {
+        match self.batches.write(to, self.member.is_live(to), message, Instant::now()) {
             Written::Open => {}
             Written::Full(messages) => self.send(to, &messages),
             Written::NoRoom => self.pipeline.metrics.fleet_lost(FleetLoss::Full, 1),
@@ -349,19 +374,25 @@ impl Worker {
     /// Tells the others all that is known, and withholds verdicts from now on, because traces are handed over. The member
     /// still decides the traces of others.
     async fn pause(&mut self) {
-        // What comes after this has no effect, so nothing is taken into the buffer that is not told.
-        self.port.close();
-        self.take_reports();
+        self.take_reports().await;
         self.pass_on().await;
         self.withheld.get_or_insert_default();
     }
 
-    /// Follows the verdicts that were withheld, and tells the others that this member goes.
-    async fn leave(&mut self, hands_over: bool) {
-        self.pause().await;
+    /// Follows the verdicts that were withheld, and those that come from now on.
+    async fn resume(&mut self) {
         let withheld = self.withheld.take().unwrap_or_default();
         self.follow(withheld).await;
-        self.member.leave(hands_over);
+    }
+
+    /// Tells the others what was decided last, and that this member goes.
+    async fn leave(&mut self) {
+        // Nothing more is heard. Otherwise the link might wait for room for news.
+        self.link.news.close();
+        self.port.close();
+        self.resume().await;
+        self.take_reports().await;
+        self.member.leave(false, self.pipeline.clock.now_ms());
         self.pass_on().await;
         self.close_last().await;
         self.link.leave().await;

@@ -154,6 +154,8 @@ pub struct Member {
     moved_ms: Option<Millis>,
     /// The number of such changes.
     moves: u32,
+    /// True once this member has said that it leaves. Then it is in no view of its own.
+    is_leaving: bool,
     out: Outputs,
 }
 
@@ -185,6 +187,7 @@ impl Member {
             down_since_ms: Some(0),
             moved_ms: None,
             moves: 0,
+            is_leaving: false,
             out: Outputs::default(),
         }
     }
@@ -234,12 +237,19 @@ impl Member {
     /// Returns the bytes of memory that the member takes.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        let messages = self.out.messages.capacity() * size_of::<(MemberId, Message)>();
-        let verdicts = self.out.verdicts.capacity() * size_of::<Followed>();
         let past: usize = self.past.iter().flat_map(|past| &past.view).map(View::heap_bytes).sum();
         let tellings: usize = self.tellings.iter().map(Telling::heap_bytes).sum();
         let remembered = self.owned.heap_bytes() + self.owned.cache_bytes() + self.proofs.heap_bytes();
-        remembered + past + tellings + messages + verdicts
+        remembered + past + tellings + self.out_bytes()
+    }
+
+    /// Returns the bytes of memory that the outputs take, with the keys of summaries.
+    #[must_use]
+    pub fn out_bytes(&self) -> usize {
+        let Outputs { messages, verdicts, .. } = &self.out;
+        let summaries = messages.len() * self.policies.summary_heap_bytes();
+        let messages = messages.capacity() * size_of::<(MemberId, Message)>();
+        summaries + messages + verdicts.capacity() * size_of::<Followed>()
     }
 
     /// Returns the outputs. The caller takes them out.
@@ -283,7 +293,7 @@ impl Member {
                     // If the owner goes, its successor is told.
                     self.proofs.log(id, keep, now_ms);
                 }
-                self.out.verdicts.push(Followed { id, verdict, trigger, spans });
+                self.follow(id, (verdict, spans), trigger);
             }
             Message::Summary { .. } | Message::Verdict { .. } => self.out.counts.foreign_messages += 1,
             Message::Proof { id, keep, relay } => {
@@ -420,7 +430,7 @@ impl Member {
         let keep = self.merged(id).and_then(|merged| self.policies.rescue(&merged, id));
         if let Some(keep) = keep {
             self.take_proof(None, id, keep, true, now_ms);
-            self.out.verdicts.push(Followed { id, verdict: Verdict::Kept(keep), trigger: Trigger::Rescue, spans: 0 });
+            self.follow(id, (Verdict::Kept(keep), 0), Trigger::Rescue);
             self.proofs.log(id, keep, now_ms);
         }
         keep.is_some()
@@ -520,11 +530,17 @@ impl Member {
     /// Sends a verdict to a holder. `spans` is the number of its spans that a drop took into account.
     fn tell(&mut self, to: MemberId, id: TraceId, (verdict, spans): (Verdict, u32), trigger: Trigger) {
         if to == self.own {
-            self.out.verdicts.push(Followed { id, verdict, trigger, spans });
+            self.follow(id, (verdict, spans), trigger);
         } else {
             let verdict = self.fleet_verdict(verdict);
             self.send(to, Message::Verdict { id, verdict, trigger, spans });
         }
+    }
+
+    /// Has the own table follow a verdict.
+    fn follow(&mut self, id: TraceId, (verdict, spans): (Verdict, u32), trigger: Trigger) {
+        let generation = self.policies.generation();
+        self.out.verdicts.push(Followed { id, verdict, trigger, spans, generation });
     }
 
     fn send(&mut self, to: MemberId, message: Message) {

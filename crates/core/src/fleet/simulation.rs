@@ -71,7 +71,9 @@ fn check_promises(scenario: &Scenario, plant: Option<Plant>) {
         }
         // Where the evidence is at an instance that is still there, all spans at such instances are kept.
         let spans = || scenario.trace(of.trace).into_iter().filter(|(other, _)| fates.contains_key(other));
-        let is_proven = spans().any(|(other, span)| span.kind.is_evidence() && fates[&other].is_there);
+        // The last messages of one that has left are not repeated.
+        let counts = |fate: &Fate| fate.is_there || fate.has_left && scenario.loses_nothing();
+        let is_proven = spans().any(|(other, span)| span.kind.is_evidence() && counts(&fates[&other]));
         // Without a rescue, spans that were dropped before the evidence came are gone.
         if is_proven && fate.is_there && scenario.rescue_s > 0 {
             assert!(fate.kept.is_some(), "split: {}", about());
@@ -121,4 +123,5 @@ fn planted_faults_are_found() {
     assert!(quiet(Plant::TurnsVerdicts), "verdicts that are turned round");
     assert!(stormy(Plant::LosesProofs), "a fleet without proofs");
     assert!(stormy(Plant::KeepsOwners), "reports that do not follow a new owner");
+    assert!(stormy(Plant::LeavesInSilence), "last decisions that are not told");
 }

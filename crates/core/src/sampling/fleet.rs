@@ -60,6 +60,12 @@ impl Policies {
         self.members_ref().0.store(members.max(1), Ordering::Relaxed);
     }
 
+    /// Returns true if a policy has this number.
+    #[must_use]
+    pub fn has_name(&self, number: u16) -> bool {
+        usize::from(number) < self.marks().len()
+    }
+
     /// Returns the mark of the policy with this number, or of an empty name if there is none.
     #[must_use]
     pub fn mark(&self, number: u16) -> NameMark {

@@ -98,7 +98,9 @@ impl FleetReports {
     /// Returns the bytes of memory that the buffers take.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        self.reports.capacity() * size_of::<Report>() + self.proofs.capacity() * size_of::<Proof>()
+        // All summaries for the same policies have as many keys.
+        let keys = self.reports.first().map_or(0, |report| report.summary.heap_bytes()) * self.reports.len();
+        keys + self.reports.capacity() * size_of::<Report>() + self.proofs.capacity() * size_of::<Proof>()
     }
 }
 
@@ -113,4 +115,6 @@ pub struct Followed {
     pub trigger: Trigger,
     /// The number of spans of this table that a drop took into account.
     pub spans: u32,
+    /// The generation of the policies that gave the verdict. A drop by other policies than those in force has no effect.
+    pub generation: u16,
 }

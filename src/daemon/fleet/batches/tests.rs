@@ -9,7 +9,7 @@ fn the_receivers_take_turns() {
     let due = start + BATCH_AGE_MAX;
     let write = |batches: &mut OpenBatches| {
         for to in 0..100 {
-            assert_eq!(batches.write(MemberId(to), &MESSAGE, start), Written::Open);
+            assert_eq!(batches.write(MemberId(to), true, &MESSAGE, start), Written::Open);
         }
     };
     write(&mut batches);
@@ -32,7 +32,7 @@ fn a_batch_that_waits_grows_up_to_its_limit() {
     let mut written = 0;
     let full = loop {
         written += 1;
-        match batches.write(MemberId(1), &MESSAGE, now) {
+        match batches.write(MemberId(1), true, &MESSAGE, now) {
             Written::Open => assert!(batches.heap_bytes() <= 2 * BATCH_BYTES_MAX),
             Written::Full(messages) => break messages,
             Written::NoRoom => unreachable!("there is one batch"),
@@ -44,10 +44,13 @@ fn a_batch_that_waits_grows_up_to_its_limit() {
 }
 
 #[test]
-fn senders_without_number_do_not_open_batches_without_number() {
+fn senders_without_number_take_no_batch_of_a_member() {
     let (mut batches, now) = (OpenBatches::new(), Instant::now());
-    let opened = (0..10_000).filter(|&to| batches.write(MemberId(to), &MESSAGE, now) == Written::Open).count();
-    assert_eq!(opened, OPEN_MAX);
-    assert_eq!(batches.write(MemberId(0), &MESSAGE, now), Written::Open, "the others go on");
+    let mut opened = |is_listed, numbers: std::ops::Range<u64>| {
+        numbers.filter(|&to| batches.write(MemberId(to), is_listed, &MESSAGE, now) == Written::Open).count()
+    };
+    assert_eq!(opened(false, 0..10_000), OPEN_UNLISTED_MAX);
+    assert_eq!(opened(true, 10_000..20_000), MEMBERS_MAX);
+    assert_eq!((opened(false, 0..1), opened(true, 0..1)), (1, 1), "the others go on");
     assert_eq!(batches.take_all().count(), OPEN_MAX);
 }

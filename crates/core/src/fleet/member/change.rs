@@ -24,12 +24,14 @@ impl Member {
         listed.sort_unstable();
         listed.truncate(MEMBERS_MAX);
         self.listed = listed;
-        let left = &self.left;
-        let listed = self.listed.iter().filter(|facts| !left.iter().any(|left| left.id == facts.id));
+        let (left, own) = (&self.left, self.own);
+        let is_there = |id: MemberId| id != own && !left.iter().any(|left| left.id == id);
+        let listed = self.listed.iter().filter(|facts| is_there(facts.id));
         let (same, others): (Vec<&MemberFacts>, Vec<&MemberFacts>) =
             listed.partition(|facts| facts.config == self.config);
-        let view = View::new(same.iter().map(|facts| facts.id).chain([self.own]));
-        let others = View::new(others.iter().map(|facts| facts.id).filter(|&id| id != self.own));
+        let own = (!self.is_leaving).then_some(own);
+        let view = View::new(same.iter().map(|facts| facts.id).chain(own));
+        let others = View::new(others.iter().map(|facts| facts.id));
         if view == self.view && others == self.others {
             return;
         }
@@ -126,11 +128,27 @@ impl Member {
         self.set_members(listed, now_ms);
     }
 
-    /// Tells all members that this one leaves.
-    pub fn leave(&mut self, hands_over: bool) {
+    /// Tells all members that this one leaves, and what it has kept on evidence to those that own it from now on.
+    pub fn leave(&mut self, hands_over: bool, now_ms: Millis) {
         for to in self.everybody() {
             if to != self.own {
                 self.send(to, Message::Leaving { hands_over });
+            }
+        }
+        if std::mem::replace(&mut self.is_leaving, true) {
+            return;
+        }
+        let (before, listed) = (self.view.clone(), std::mem::take(&mut self.listed));
+        self.set_members(listed, now_ms);
+        // Its own traces are decided or reported elsewhere.
+        self.out.moved = None;
+        let mut next = 0;
+        while let Some((number, logged)) = self.proofs.logged(next) {
+            next = number + 1;
+            if let Some(owner) = self.view.owner(logged.id)
+                && before.owner(logged.id) == Some(self.own)
+            {
+                self.send_proof(owner, logged.id, logged.keep, true, now_ms);
             }
         }
     }

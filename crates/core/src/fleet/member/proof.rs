@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::{Followed, Member, MemberId, Message};
+use super::{Member, MemberId, Message};
 use crate::fleet::owned::Known;
 use crate::fleet::proofs::Sent;
 use crate::otlp::TraceId;
@@ -40,7 +40,7 @@ impl Member {
     /// it was found here.
     pub(super) fn take_proof(&mut self, from: Option<MemberId>, id: TraceId, keep: Keep, relay: bool, now_ms: Millis) {
         if from.is_some_and(|from| from != self.own) {
-            self.out.verdicts.push(Followed { id, verdict: Verdict::Kept(keep), trigger: Trigger::Evidence, spans: 0 });
+            self.follow(id, (Verdict::Kept(keep), 0), Trigger::Evidence);
         }
         let entry = self.owned.remove(id);
         let was_dropped = entry.is_none() && matches!(self.owned.known(id), Some(Known::Dropped));
@@ -74,8 +74,13 @@ impl Member {
         to.iter().for_each(|&to| self.send_proof(to, id, keep, owner == Some(to), now_ms));
     }
 
+    /// Sends a proof to a member. One of a policy that is not known yet, because policies are being replaced, is sent when it
+    /// is repeated.
     pub(super) fn send_proof(&mut self, to: MemberId, id: TraceId, keep: Keep, relay: bool, now_ms: Millis) {
-        if to != self.own && self.proofs.send(Sent { to, id, keep, relay }, now_ms) {
+        if to != self.own
+            && self.proofs.send(Sent { to, id, keep, relay }, now_ms)
+            && self.policies.has_name(keep.policy)
+        {
             let keep = self.fleet_keep(keep);
             self.send(to, Message::Proof { id, keep, relay });
         }
@@ -119,7 +124,9 @@ impl Member {
         self.view.ids().iter().chain(self.others.ids()).copied().collect()
     }
 
-    pub(super) fn is_live(&self, member: MemberId) -> bool {
+    /// Returns true if the number is that of a listed member.
+    #[must_use]
+    pub fn is_live(&self, member: MemberId) -> bool {
         self.view.contains(member) || self.others.contains(member)
     }
 }

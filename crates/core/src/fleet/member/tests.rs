@@ -168,6 +168,23 @@ fn all_proofs_that_are_due_are_repeated_in_one_turn() {
 }
 
 #[test]
+fn a_proof_of_a_policy_that_is_not_known_yet_waits_for_its_name() {
+    let mut member = member();
+    let more = format!("{POLICIES}    - {{name: slow, type: latency, latency: {{threshold_ms: 9}}}}\n");
+    let settings = crate::testing::load(&more).unwrap().tail_sampling;
+    let next = Arc::new(Policies::compile_set(settings.policy_set(), Some(&member.policies)).unwrap());
+    let keep = Keep::new(next.number("slow").unwrap(), Threshold::ALWAYS);
+    member.proof(Proof { id: dropped(1), keep, was_dropped: true }, 100);
+    assert!(proofs(&mut member).is_empty(), "the table has the next policies already");
+    member.replace(ConfigMark(1), next, 200);
+    member.tick(64, 1_100);
+    let told = std::mem::take(&mut member.out().messages);
+    let is_told =
+        |message: &Message| matches!(message, Message::Proof { keep, .. } if keep.policy == NameMark::of("slow"));
+    assert!(told.iter().any(|(_, message)| is_told(message)), "{told:?}");
+}
+
+#[test]
 fn the_summaries_of_many_holders_are_summed_up_as_they_come() {
     let summary = |spans: usize, bits: u128| {
         let mut summary = Summary::of_generation(0);

@@ -262,6 +262,12 @@ tail_sampling:
         spans.len() < if leaves { MANY / 2 } else { MANY } && spans.iter().all(|(_, span)| span.kind == Kind::Plain)
     }
 
+    /// Returns true if each message arrives.
+    pub(super) fn loses_nothing(&self) -> bool {
+        let is_cut_off = |(_, event): &(Millis, Event)| matches!(event, Event::EngineDown(_) | Event::CutOff(..));
+        self.network.loss == 0.0 && !self.events.iter().any(is_cut_off)
+    }
+
     pub(super) fn ratio_keeps(&self, trace: usize) -> bool {
         Threshold::from_percent(RATIO).keeps(threshold::randomness(self.ids[trace]))
     }

@@ -37,6 +37,7 @@ pub(super) enum Plant {
     TurnsVerdicts,
     LosesProofs,
     KeepsOwners,
+    LeavesInSilence,
 }
 
 /// The fate of a span.
@@ -44,6 +45,8 @@ pub(super) enum Plant {
 pub(super) struct Fate {
     /// True if the node that has, or had, the span is there at the end.
     pub(super) is_there: bool,
+    /// True if the node has left, and has told the others what it kept on evidence.
+    pub(super) has_left: bool,
     /// The policy that kept it, and the adjusted count.
     pub(super) kept: Option<(String, f64)>,
     /// The node that has it.
@@ -196,21 +199,25 @@ impl<'s> World<'s> {
         }
     }
 
-    /// Lets `node` leave. It hands its undecided traces to `heir`.
+    /// Lets `node` leave. It hands most of its undecided traces to `heir`, and decides the others.
     fn leave(&mut self, node: usize, heir: usize) {
-        self.nodes[node].member.leave(true);
+        self.nodes[node].member.leave(true, self.now_ms);
         self.flush(node);
         let mut cursor = HandoffCursor::default();
         let mut moved = Vec::new();
         let from = &mut self.nodes[node];
-        while let Some(traces) = from.table.pending_traces(&mut cursor, 1 << 20) {
+        while let Some(mut traces) = from.table.pending_traces(&mut cursor, 1 << 20) {
+            traces.retain(|_| self.rng.u8(..4) > 0);
             let mut request = Vec::new();
             write_request(&traces, &mut request);
             from.handed_over += from.table.handed_over(&traces, self.now_ms, &mut from.out);
             moved.push(request);
         }
-        from.is_there = false;
         while from.table.drain(self.now_ms, &mut from.out) {}
+        if self.plant != Some(Plant::LeavesInSilence) {
+            self.flush_last(node);
+        }
+        self.nodes[node].is_there = false;
         self.collect(node);
         self.list();
         for request in moved {
@@ -221,11 +228,18 @@ impl<'s> World<'s> {
         }
     }
 
+    /// Tells the others what a node that leaves has decided last.
+    fn flush_last(&mut self, node: usize) {
+        self.tell_member(node);
+        self.nodes[node].member.leave(false, self.now_ms);
+        self.flush(node);
+    }
+
     fn arrive(&mut self, span: usize) {
         let there = self.there();
         let of = &self.scenario.spans[span];
         let node = there[of.node % there.len()];
-        self.fates.insert(span, Fate { is_there: true, kept: None, node });
+        self.fates.insert(span, Fate { is_there: true, has_left: false, kept: None, node });
         let spans = vec![proto(self.scenario, span, of)];
         let scopes = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
         let group = ResourceSpans { scope_spans: scopes, ..ResourceSpans::default() };
@@ -401,8 +415,11 @@ impl<'s> World<'s> {
 
     /// Returns the fates of all spans.
     pub(super) fn fates(&self) -> BTreeMap<usize, Fate> {
-        let fates = self.fates.iter();
-        fates.map(|(span, fate)| (*span, Fate { is_there: self.nodes[fate.node].is_there, ..fate.clone() })).collect()
+        let of = |fate: &Fate| {
+            let Node { is_there, has_crashed, .. } = self.nodes[fate.node];
+            Fate { is_there, has_left: !is_there && !has_crashed, ..fate.clone() }
+        };
+        self.fates.iter().map(|(span, fate)| (*span, of(fate))).collect()
     }
 }
 

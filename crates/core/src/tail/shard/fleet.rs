@@ -180,6 +180,10 @@ impl Shard {
 
     /// Follows the verdict of the fleet on the trace with this hash.
     pub(in crate::tail) fn follow(&mut self, followed: &Followed, hash: u64, round: &mut WorkRound<'_>) {
+        let is_old = followed.generation != round.policies.generation();
+        if is_old && !matches!(followed.verdict, Verdict::Kept(_)) {
+            return;
+        }
         match self.slot(followed.id, hash) {
             Some(slot) => self.follow_held(slot, hash, followed, round),
             None => self.follow_late(hash, followed.verdict, round),

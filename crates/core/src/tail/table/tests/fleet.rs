@@ -28,7 +28,8 @@ impl Fixture {
 
     /// Follows a verdict that took `spans` spans into account. Returns the proofs that the table sends.
     fn follow(&mut self, id: TraceId, verdict: Verdict, trigger: Trigger, spans: u32) -> Vec<Proof> {
-        let followed = Followed { id, verdict, trigger, spans };
+        let generation = self.table.policies().generation();
+        let followed = Followed { id, verdict, trigger, spans, generation };
         self.table.follow(&followed, self.now_ms, &mut self.out);
         self.collect();
         std::mem::take(&mut self.out.fleet.proofs)
@@ -148,6 +149,23 @@ fn evidence_that_the_owner_did_not_know_keeps_the_trace_and_is_passed_on() {
     let proofs = f.follow(trace, Verdict::Kept(ratio), Trigger::DecisionWait, 0);
     assert_eq!(f.kept_count(), 3);
     assert!(matches!(proofs[..], [Proof { keep: Keep { policy: 1, .. }, was_dropped: false, .. }]), "{proofs:?}");
+}
+
+#[test]
+fn a_drop_by_policies_that_are_not_in_force_has_no_effect() {
+    let mut f = fixture(&settings());
+    f.send(&[span(id(1, false)), span(id(2, false))]);
+    let generation = f.table.policies().generation() + 1;
+    for (id, verdict) in [
+        (id(1, false), Verdict::Dropped),
+        (id(1, false), Verdict::DroppedByPolicy(0)),
+        (id(2, false), Verdict::Kept(Keep::new(0, Threshold::ALWAYS))),
+    ] {
+        let followed = Followed { id, verdict, trigger: Trigger::DecisionWait, spans: u32::MAX, generation };
+        f.table.follow(&followed, f.now_ms, &mut f.out);
+        f.collect();
+    }
+    assert_eq!((f.table.held().pending_spans, f.kept_count()), (1, 1));
 }
 
 #[test]
