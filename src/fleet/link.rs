@@ -174,6 +174,8 @@ impl Link {
 
     /// Sends what waits, and removes the member from the list. Takes less than a second, whatever the engine does.
     pub async fn leave(&mut self) {
+        // The task that sends may wait for room for news, which nobody takes any more.
+        self.news.close();
         let (done, is_done) = oneshot::channel();
         if let Some(leave) = self.leave.take()
             && leave.send(done).is_ok()

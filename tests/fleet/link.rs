@@ -198,3 +198,21 @@ async fn batches_of_a_call_without_an_answer_are_counted() {
     .await;
     assert!(broken <= 3);
 }
+
+/// News that nobody takes fill their queue: a member that leaves is removed from the list all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_leaves_also_while_its_news_wait() {
+    let Some(engine) = Engine::start() else { return };
+    let mut client = engine.client().await;
+    let mut here = link(&format!("url: '{}'", engine.url()), 1);
+    listed(&mut here, 1).await;
+    for _ in 0..100 {
+        add(&mut client, "*", b"a batch").await;
+    }
+    eventually("the queue is full", || here.news.len() == here.news.max_capacity()).await;
+    // The next beat waits for room.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    here.leave().await;
+    let members: Vec<String> = redis::cmd("ZRANGE").arg(MEMBERS).arg(0).arg(-1).query_async(&mut client).await.unwrap();
+    assert!(members.is_empty(), "{members:?}");
+}
