@@ -53,7 +53,7 @@ pub trait Candidate {
     fn verdict(&self) -> &'static str;
 
     /// Returns the name of the policy that kept or dropped the trace; empty if none did.
-    fn policy(&self) -> &str;
+    fn policy(&self) -> String;
 
     /// Returns the names of the services of the trace.
     fn services(&self) -> Vec<String>;
@@ -113,7 +113,7 @@ impl DecisionHub {
             let mut line: Option<Vec<u8>> = None;
             for listener in &listeners {
                 let filter = &listener.filter;
-                let is_wanted = filter.wants(decision.verdict(), decision.policy())
+                let is_wanted = filter.wants(decision.verdict(), || decision.policy())
                     && (!filter.names_services()
                         || filter.wants_any(services.get_or_insert_with(|| decision.services())));
                 if is_wanted && listener.has_room(now_ms) {

@@ -28,10 +28,7 @@ pub(super) fn prepare(hub: &DecisionHub, outcome: &mut RoundOutcome) {
 pub(super) fn announce(hub: &DecisionHub, policies: &PolicyNames, now_ms: Millis, outcome: &mut RoundOutcome) {
     if let Some(log) = &mut outcome.decisions {
         let now = clock::since_1970();
-        let decisions = log.drain().map(|decision| {
-            let policy = policy_of(&decision.verdict).and_then(|number| policies.get(number)).unwrap_or_default();
-            Announced { decision, policy, now, now_ms }
-        });
+        let decisions = log.drain().map(|decision| Announced { decision, policies, now, now_ms });
         hub.publish(decisions, now_ms);
     }
 }
@@ -46,16 +43,15 @@ fn policy_of(verdict: &Verdict) -> Option<u16> {
 }
 
 /// A decision on its way to listeners.
-struct Announced {
+struct Announced<'n> {
     decision: Decision,
-    /// The name of the policy that gave the verdict, or an empty one.
-    policy: String,
+    policies: &'n PolicyNames,
     /// The present time since 1970, and the same time of the table's clock.
     now: Duration,
     now_ms: Millis,
 }
 
-impl Candidate for Announced {
+impl Candidate for Announced<'_> {
     fn verdict(&self) -> &'static str {
         match self.decision.verdict {
             Verdict::Kept(_) => TraceVerdict::Kept.as_str(),
@@ -63,8 +59,8 @@ impl Candidate for Announced {
         }
     }
 
-    fn policy(&self) -> &str {
-        &self.policy
+    fn policy(&self) -> String {
+        policy_of(&self.decision.verdict).and_then(|number| self.policies.get(number)).unwrap_or_default()
     }
 
     fn services(&self) -> Vec<String> {
@@ -79,7 +75,7 @@ impl Candidate for Announced {
             time: Timestamp { seconds: since_1970.as_secs() as i64, nanos }.to_string(),
             trace_id: trace.to_string(),
             verdict: self.verdict().to_owned(),
-            policy: Some(self.policy().to_owned()).filter(|policy| !policy.is_empty()),
+            policy: Some(self.policy()).filter(|policy| !policy.is_empty()),
             adjusted_count: match verdict {
                 Verdict::Kept(keep) => Some(keep.threshold.adjusted_count()),
                 Verdict::Dropped | Verdict::DroppedByPolicy(_) => None,

@@ -56,10 +56,11 @@ impl Filter {
         Ok(filter)
     }
 
-    /// Returns true if a decision with this verdict, by this policy, can be wanted.
-    pub(super) fn wants(&self, verdict: &str, policy: &str) -> bool {
-        let is_in = |list: &[String], value: &str| list.is_empty() || list.iter().any(|wanted| wanted == value);
-        is_in(&self.verdicts, verdict) && is_in(&self.policies, policy)
+    /// Returns true if a decision with this verdict, by the policy that `policy` names, can be wanted. Asks for the policy
+    /// only if that matters.
+    pub(super) fn wants(&self, verdict: &str, policy: impl FnOnce() -> String) -> bool {
+        let is_verdict = self.verdicts.is_empty() || self.verdicts.iter().any(|wanted| wanted == verdict);
+        is_verdict && (self.policies.is_empty() || self.policies.contains(&policy()))
     }
 
     /// Returns true if only decisions with some services are wanted.

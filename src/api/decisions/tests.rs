@@ -16,8 +16,8 @@ impl Candidate for Decided<'_> {
         self.verdict
     }
 
-    fn policy(&self) -> &str {
-        self.policy
+    fn policy(&self) -> String {
+        self.policy.to_owned()
     }
 
     fn services(&self) -> Vec<String> {
