@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Measures what the features of the API cost the daemon: CPU a span without them, and while each is in use.
+"""Measures what the API and the metrics of spans cost the daemon: CPU a span without them, and while each is in use.
 
-    benches/features.py                       # all features, five rounds: 25 minutes
+    benches/features.py                       # all features, five rounds: 35 minutes
     benches/features.py --runs 3 record tail  # two of them
     benches/features.py --write               # also writes the table into benches/RESULTS.md
 
-One daemon runs without `api.listen`, one with it. The sink is the embedded Cloud Trace of a third process. The daemons have
-core 0; load, sink and the clients of the API have core 1. Only one daemon runs at a time: the others are stopped by a signal.
-Each measured window stands beside a window of the same daemon without the feature, and only such pairs are compared. The
+One daemon runs without both, one with `api.listen`, and one for each kind of metrics of spans. The sink is the embedded
+Cloud Trace of another process. The daemons have core 0; load, sink and the clients of the API have core 1. Only one daemon runs at a time: the others are stopped by a signal.
+Each measured window stands beside a window without the feature, and only such pairs are compared. The
 rig is not needed.
 """
 import contextlib
@@ -27,6 +27,7 @@ from measure import DAEMON_CORE, LOAD_CORE, ROOT, Spread, pinned
 
 OTLP, API, PLAIN_OTLP = "127.0.0.1:18101", "127.0.0.1:18102", "127.0.0.1:18103"
 SINK_OTLP, SINK = "127.0.0.1:18104", "127.0.0.1:18105"
+SPAN_METRICS_OTLP = {"entry": "127.0.0.1:18106", "all": "127.0.0.1:18107"}
 POLICIES = """
     - {name: errors, type: status_code, status_code: {status_codes: [ERROR]}}
     - {name: slow, type: latency, latency: {threshold_ms: 1000}}
@@ -43,6 +44,8 @@ FEATURES = {
     "shadow": "two shadow policies (a latency, an attribute)",
     "tail": "one listener to the decisions (`spansieve tail`)",
     "record": "one recording (`spansieve record`)",
+    "entry": "metrics of entry spans, with the service graph (`span_metrics.spans: entry`)",
+    "all": "metrics of all spans, with the service graph (`span_metrics.spans: all`)",
     "hash": "one recording that hashes an attribute of every resource (`--hash host.name`)",
 }
 # The time for which a load runs before a window: connections, caches, and the feature itself.
@@ -99,12 +102,19 @@ class Bench:
         self.sink = Daemon(binary, folder, "sink", SINK_OTLP, embedded, LOAD_CORE)
         self.plain = Daemon(binary, folder, "plain", PLAIN_OTLP, f"{export}\n{tail}")
         self.full = Daemon(binary, folder, "api", OTLP, f"{export}{API_SECTION}\n{tail}")
+        self.span_metrics = {
+            spans: Daemon(binary, folder, spans, otlp, f"{export}\nspan_metrics: {{spans: {spans}}}\n{tail}")
+            for spans, otlp in SPAN_METRICS_OTLP.items() if spans in options.names
+        }
         self.recordings = 0
-        for daemon in (self.plain, self.full):
+        for daemon in self.measured():
             daemon.pause()
 
+    def measured(self):
+        return [self.plain, self.full, *self.span_metrics.values()]
+
     def stop(self):
-        for daemon in (self.plain, self.full, self.sink):
+        for daemon in [*self.measured(), self.sink]:
             daemon.go_on()
             daemon.process.terminate()
             daemon.process.wait(20)
@@ -170,6 +180,8 @@ class Bench:
         """Returns CPU a span without the feature and with it."""
         if feature == "api":
             return self.window(self.plain, None), self.window(self.full, None)
+        if feature in self.span_metrics:
+            return self.window(self.plain, None), self.window(self.span_metrics[feature], None)
         return self.window(self.full, None), self.window(self.full, feature)
 
 
@@ -216,7 +228,7 @@ def main():
     bench = Bench(options, binary, load.resolve(), folder)
     pairs = {feature: [] for feature in options.names}
     try:
-        for daemon in (bench.plain, bench.full):
+        for daemon in bench.measured():
             with bench.under_load(daemon, 4 * options.wait):
                 pass
         for run in range(options.runs):
