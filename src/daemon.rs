@@ -4,7 +4,7 @@
 mod api;
 pub mod clock;
 mod decisions;
-mod fleet;
+pub mod fleet;
 mod handoff;
 pub mod memory;
 mod observed;

@@ -62,6 +62,7 @@ fn member() -> Member {
     let settings = MemberSettings {
         grace_ms: 500,
         repeat_ms: 1_000,
+        report_ms: 1_000,
         waits: MemberWaits { rescue_ms: Some(5_000), retain_ms: 10_000, trace_wait_ms_max: 13_000 },
         traces_max: TRACES_MAX,
         trace_bytes_max: TRACES_MAX * 640,

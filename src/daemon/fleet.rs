@@ -46,6 +46,8 @@ const RETAIN_MS: u64 = 10_000;
 const TRACES_PART: usize = 16;
 /// The bytes of an owned trace with the summaries of three holders.
 const TRACE_BYTES: usize = 640;
+/// The bytes of the id of a decided trace.
+const ID_BYTES: usize = 21;
 /// The most reports that wait for the task: a second of a very busy table. They take some 15 MB.
 const REPORTS_MAX: usize = 100_000;
 /// The most bytes of batches that wait for the engine, or that came from it.
@@ -69,6 +71,37 @@ pub(super) fn waits(tail_sampling: &TailSampling) -> MemberWaits {
         rescue_ms: (window_ms > 0).then_some(window_ms),
         retain_ms: wait_ms + window_ms + RETAIN_MS,
         trace_wait_ms_max: wait_ms + TIMES.verdict_wait_ms,
+    }
+}
+
+/// Returns the most traces whose summaries a member remembers.
+fn traces_max(limit_bytes: usize) -> usize {
+    (limit_bytes / TRACES_PART / TRACE_BYTES).max(1_000)
+}
+
+/// The memory of a member.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct MemberFootprint {
+    /// The bytes that it takes.
+    pub bytes: f64,
+    /// True if it may remember all undecided traces that it owns. If not, it decides some before their time.
+    pub fits: bool,
+}
+
+impl MemberFootprint {
+    /// Returns the memory of a member that owns as many traces as it holds parts of, in a memory limit; `None` without a
+    /// fleet.
+    #[must_use]
+    pub fn of(settings: &Settings, traces_per_second: f64, limit_bytes: usize) -> Option<Self> {
+        let TailSampling { decision_wait, rescue, decision_cache, .. } = &settings.tail_sampling;
+        let undecided_s =
+            (*decision_wait + settings.fleet.grace + Duration::from_millis(TIMES.repeat_ms)).as_secs_f64();
+        let undecided = traces_per_second * undecided_s;
+        let traces_max = traces_max(limit_bytes) as f64;
+        let traces = (undecided + traces_per_second * rescue.window.as_secs_f64()).min(traces_max);
+        let ids = decision_cache.sampled_cache_size / 2 + decision_cache.non_sampled_cache_size / 4;
+        let bytes = traces * TRACE_BYTES as f64 + (ids * ID_BYTES + LINK_BYTES_MAX) as f64;
+        settings.fleet.has_engine().then_some(MemberFootprint { bytes, fits: undecided <= traces_max })
     }
 }
 
@@ -101,7 +134,7 @@ impl FleetParts {
         if !settings.fleet.has_engine() {
             return None;
         }
-        let traces_max = (budget.limit_bytes() / TRACES_PART / TRACE_BYTES).max(1_000);
+        let traces_max = traces_max(budget.limit_bytes());
         let member = MemberSettings {
             grace_ms: settings.fleet.grace.as_millis() as u64,
             repeat_ms: REPEAT_MS,

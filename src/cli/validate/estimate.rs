@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::dollars::kept_part;
 use crate::budget::ladder::{EARLY, RESCUE};
 use crate::config::Settings;
+use crate::daemon::fleet::MemberFootprint;
 use crate::daemon::memory;
 use crate::export::settings::Export;
 use crate::sampling::Policies;
@@ -39,6 +40,8 @@ pub(super) struct Estimate {
     footprint: Footprint,
     /// Kept spans that wait for their batch or for the sink's answer.
     export_bytes: f64,
+    /// The memory of a member of a fleet.
+    member: Option<MemberFootprint>,
     limit_bytes: usize,
     /// The least limit in which the traffic fits.
     least_limit_bytes: usize,
@@ -77,13 +80,20 @@ impl Estimate {
             |memory, limit_bytes| Footprint::of(tail, memory, policies, &traffic, limit_bytes, with_facts);
         let footprint_in = |limit_bytes| footprint_with(&settings.memory, limit_bytes);
         let export_bytes = export_bytes(&settings.export, &traffic);
-        let required_in = |limit_bytes| footprint_in(limit_bytes).required() + export_bytes;
+        let traces_per_second = rate.spans_per_second / rate.spans_per_trace;
+        let member_in = |limit_bytes| MemberFootprint::of(settings, traces_per_second, limit_bytes);
+        let required_in = |limit_bytes| {
+            let member_bytes = member_in(limit_bytes).map_or(0.0, |member| member.bytes);
+            footprint_in(limit_bytes).required() + export_bytes + member_bytes
+        };
+        let fits_in = |limit_bytes| member_in(limit_bytes).is_none_or(|member| member.fits);
         let mut estimate = Estimate {
             rate,
             footprint: footprint_in(limit_bytes),
             export_bytes,
+            member: member_in(limit_bytes),
             limit_bytes,
-            least_limit_bytes: least_limit(required_in),
+            least_limit_bytes: least_limit(required_in, fits_in),
             container_bytes,
             limit,
             wait: display_duration(tail.decision_wait),
@@ -92,18 +102,26 @@ impl Estimate {
         if !estimate.fits() {
             let compressed = Memory { compress: Compress::Lz4, ..settings.memory.clone() };
             let compressed = footprint_with(&compressed, limit_bytes).required();
-            let is_enough = compressed + export_bytes <= estimate.early_bytes();
+            let is_enough = compressed + export_bytes + estimate.member_bytes() <= estimate.early_bytes();
             estimate.remedies = estimate.remedies_for(settings, is_enough);
         }
         Ok(estimate)
     }
 
     fn required(&self) -> f64 {
-        self.footprint.required() + self.export_bytes
+        self.footprint.required() + self.export_bytes + self.member_bytes()
+    }
+
+    fn member_bytes(&self) -> f64 {
+        self.member.map_or(0.0, |member| member.bytes)
     }
 
     /// Returns true if nothing is decided before its time.
     pub(super) fn fits(&self) -> bool {
+        self.fits_in_budget() && self.member.is_none_or(|member| member.fits)
+    }
+
+    fn fits_in_budget(&self) -> bool {
         self.required() <= self.early_bytes()
     }
 
@@ -120,6 +138,9 @@ impl Estimate {
     /// Returns the changes each of which makes the traffic fit; compression only if it `is_enough`.
     fn remedies_for(&self, settings: &Settings, is_enough: bool) -> Vec<String> {
         let mut remedies = vec![self.more_memory()];
+        if self.fits_in_budget() {
+            return remedies;
+        }
         let fixed = self.required() - self.footprint.bodies - self.footprint.index;
         let wait = settings.tail_sampling.decision_wait.as_secs_f64();
         let room = self.early_bytes() - fixed;
@@ -149,7 +170,7 @@ impl Estimate {
         }
     }
 
-    fn parts(&self) -> [(&'static str, f64); 6] {
+    fn parts(&self) -> [(&'static str, f64); 7] {
         let Footprint { bodies, blocks, index, caches, policies, .. } = self.footprint;
         [
             ("spans that wait for their decision", bodies),
@@ -158,6 +179,7 @@ impl Estimate {
             ("remembered verdicts", caches),
             ("keys of policies", policies),
             ("kept spans on their way to the sink", self.export_bytes),
+            ("summaries and verdicts of a member of a fleet, batches on their way", self.member_bytes()),
         ]
     }
 
@@ -172,7 +194,8 @@ impl Estimate {
         let mut line = |what: &str, bytes: f64| {
             let _ = writeln!(text, "  {:>8.1} MiB  {what}", mebibytes(bytes));
         };
-        self.parts().into_iter().for_each(|(what, bytes)| line(what, bytes));
+        let parts = self.parts().into_iter().take(if self.member.is_some() { 7 } else { 6 });
+        parts.for_each(|(what, bytes)| line(what, bytes));
         line("needed", self.required());
         line(&self.limit_words(), self.limit_bytes as f64);
         text += &self.verdict();
@@ -192,6 +215,11 @@ impl Estimate {
     }
 
     fn verdict(&self) -> String {
+        if !self.fits() && self.fits_in_budget() {
+            return "It does not fit: a member of a fleet remembers fewer undecided traces than it owns, and decides some before \
+                    their wait is over. Write:\n"
+                .to_owned();
+        }
         if !self.fits() {
             return format!(
                 "It does not fit: at {:.0} % of the limit, traces are decided before their wait is over. Write one of:\n",
@@ -211,12 +239,12 @@ impl Estimate {
 
     pub(super) fn json(&self) -> Value {
         let Rate { spans_per_second, bytes_per_span, spans_per_trace, .. } = self.rate;
-        let [bodies, blocks, index, verdicts, keys, export] = self.parts().map(|(_, bytes)| bytes as u64);
+        let [bodies, blocks, index, verdicts, keys, export, fleet] = self.parts().map(|(_, bytes)| bytes as u64);
         json!({
             "spans_per_second": spans_per_second,
             "bytes_per_span": bytes_per_span,
             "spans_per_trace": spans_per_trace,
-            "bytes": {"bodies": bodies, "blocks": blocks, "index": index, "verdicts": verdicts, "keys": keys, "export": export},
+            "bytes": {"bodies": bodies, "blocks": blocks, "index": index, "verdicts": verdicts, "keys": keys, "export": export, "fleet": fleet},
             "required_bytes": self.required() as u64,
             "limit_bytes": self.limit_bytes,
             "container_bytes": self.container_bytes,
@@ -230,17 +258,18 @@ impl Estimate {
 }
 
 /// Returns the least limit of which the part up to [`EARLY`] is enough for the required bytes. `required_in` depends on
-/// the limit, because a larger limit has larger blocks.
-fn least_limit(required_in: impl Fn(usize) -> f64) -> usize {
+/// the limit, because a larger limit has larger blocks. `fits_in` returns true if a member of a fleet remembers enough.
+fn least_limit(required_in: impl Fn(usize) -> f64, fits_in: impl Fn(usize) -> bool) -> usize {
     const WHOLE: usize = 1 << 40;
     let part = EARLY.of(WHOLE) as f64 / WHOLE as f64;
     let mut limit_bytes = 1 << 20;
     loop {
         let next = (required_in(limit_bytes) / part).ceil() as usize;
-        if next <= limit_bytes {
+        let enough = if fits_in(limit_bytes) { limit_bytes } else { limit_bytes + (1 << 20) };
+        if next.max(enough) <= limit_bytes {
             return limit_bytes;
         }
-        limit_bytes = next;
+        limit_bytes = next.max(enough);
     }
 }
 

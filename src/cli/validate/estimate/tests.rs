@@ -51,6 +51,27 @@ fn a_percentage_is_of_the_container() {
 }
 
 #[test]
+fn a_member_of_a_fleet_needs_memory_for_the_traces_that_it_owns() {
+    let text = |limit: &str, fleet: &str| {
+        format!("memory: {{limit: {limit}}}\ntail_sampling: {{decision_wait: 10s, {SMALL_CACHES}}}\n{fleet}")
+    };
+    let fleet = "fleet: {url: 'redis://valkey'}\n";
+    let (alone, member) = (estimate(&text("1GiB", ""), RATE), estimate(&text("1GiB", fleet), RATE));
+    assert!(member.required() > alone.required() + 6.0 * 1_048_576.0);
+    assert!(member.fits() && member.text().contains("of a member of a fleet") && !alone.text().contains("fleet"));
+    // Many small traces: their spans fit, but not their summaries.
+    let many = Rate { bytes_per_span: 10.0, spans_per_trace: 1.0, ..RATE };
+    let tight = estimate(&text("128MiB", fleet), Rate { spans_per_second: 2_000.0, ..many });
+    assert!(tight.fits_in_budget() && !tight.fits(), "{}", tight.text());
+    let [memory] = tight.remedies.as_slice() else { panic!("{:?}", tight.remedies) };
+    let least: String = memory.chars().filter(char::is_ascii_digit).collect();
+    assert!(
+        estimate(&text(&format!("{least}MiB"), fleet), Rate { spans_per_second: 2_000.0, ..many }).fits(),
+        "{memory}"
+    );
+}
+
+#[test]
 fn the_parts_add_up() {
     let estimate = estimate(&format!("memory: {{limit: 1GiB}}\ntail_sampling: {{{SMALL_CACHES}}}\n"), RATE);
     let json = estimate.json();
