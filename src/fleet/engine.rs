@@ -216,12 +216,6 @@ impl Engine {
         self.node.to_string()
     }
 
-    /// Returns true if connections are opened anew from time to time, because the token that opened them expires.
-    #[must_use]
-    pub fn has_token(&self) -> bool {
-        self.credentials.is_some()
-    }
-
     /// Connects, signs in, and looks at the version of the server. If the server cannot be reached, connects to the node of the
     /// cluster that had the keys last.
     ///
@@ -241,9 +235,13 @@ impl Engine {
 
     /// Connects to a node and signs in.
     async fn open(&self, node: &Node) -> Result<Line, EngineError> {
-        let (login, sign_in) = self.login().await?;
+        let token = self.token().await?;
+        let login = match &token {
+            Some((token, _)) => self.login.clone().set_password(token),
+            None => self.login.clone(),
+        };
         let mut line = match Line::open(node, self.tls.as_ref(), &login).await {
-            Err(EngineError::Redis(error)) => return Err(self.not_signed_in(error, sign_in)),
+            Err(EngineError::Redis(error)) => return Err(self.not_signed_in(error, token)),
             opened => opened?,
         };
         let info = match line.query(redis::cmd("INFO").arg("server"), ANSWER_BYTES_MAX).await {
@@ -256,17 +254,18 @@ impl Engine {
         Ok(line)
     }
 
-    /// Returns the user and the password, which is a token with `fleet.iam`.
-    async fn login(&self) -> Result<(RedisConnectionInfo, Option<SignIn>), EngineError> {
-        let Some(credentials) = &self.credentials else { return Ok((self.login.clone(), None)) };
+    /// Returns the token that is the password with `fleet.iam`. It comes from a cache, which has another one minutes before it
+    /// expires.
+    async fn token(&self) -> Result<Option<(String, SignIn)>, EngineError> {
+        let Some(credentials) = &self.credentials else { return Ok(None) };
         let signature = credentials.signature().await.map_err(EngineError::Token)?;
         let token = signature.bearer_token().map_err(EngineError::Token)?;
-        Ok((self.login.clone().set_password(token), Some(signature.sign_in)))
+        Ok(Some((token.to_owned(), signature.sign_in)))
     }
 
     /// Returns the error of a sign-in. A token that is refused is not used again.
-    fn not_signed_in(&self, error: RedisError, sign_in: Option<SignIn>) -> EngineError {
-        if let (Some(credentials), Some(sign_in)) = (&self.credentials, sign_in)
+    fn not_signed_in(&self, error: RedisError, token: Option<(String, SignIn)>) -> EngineError {
+        if let (Some(credentials), Some((_, sign_in))) = (&self.credentials, token)
             && error.kind() == ErrorKind::AuthenticationFailed
         {
             credentials.renew(sign_in);
@@ -333,6 +332,20 @@ pub struct Connection<'e> {
 }
 
 impl Connection<'_> {
+    /// Signs in again if there is a newer token than that of the connection. Without one, the connection stays as it is.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    pub async fn renew(&mut self) -> Result<(), EngineError> {
+        let Ok(Some((token, _))) = self.engine.token().await else { return Ok(()) };
+        if self.line.has_password(&token) {
+            return Ok(());
+        }
+        self.asked = None;
+        let login = self.engine.login.clone().set_password(token);
+        self.line.sign_in(login).await
+    }
+
     /// Renews the entry of the member `own` in place of `before`. Deletes what came before `read` in its stream. Returns
     /// all members.
     ///

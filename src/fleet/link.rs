@@ -30,8 +30,6 @@ const STEADY_AGE: Duration = Duration::from_secs(10);
 const UNREAD_MAX: Duration = Duration::from_secs(3);
 /// The least time between two lines of the log about batches that the engine refuses.
 const REFUSED_LOG_INTERVAL: Duration = Duration::from_secs(60);
-/// The age at which a connection is opened anew if a token has opened it. Tokens live for an hour.
-const TOKEN_AGE_MAX: Duration = Duration::from_secs(30 * 60);
 /// The most batches that wait to be sent, and the most that were received and wait to be read.
 pub const BATCHES_MAX: usize = 32;
 /// The most batches in one call, and the bytes from which on it takes no more.
@@ -202,20 +200,11 @@ struct Sender {
     reached_at: Option<Instant>,
 }
 
-/// The end of the work with one connection.
-enum End {
-    /// The token that opened the connection is old.
-    Old,
-    /// The member has left, or the link is gone.
-    Left,
-}
-
 async fn send_and_beat(engine: Engine, mut sender: Sender) {
     let mut pause = PAUSE_MIN;
     loop {
         match sender.session(&engine, &mut pause).await {
-            Ok(End::Left) => return,
-            Ok(End::Old) => {}
+            Ok(()) => return,
             Err(error) => {
                 if sender.news.send(News::Down(error.to_string())).await.is_err() {
                     return;
@@ -228,11 +217,11 @@ async fn send_and_beat(engine: Engine, mut sender: Sender) {
 }
 
 impl Sender {
-    /// Works with one connection until it breaks, or is old, or the member leaves.
-    async fn session(&mut self, engine: &Engine, pause: &mut Duration) -> Result<End, EngineError> {
+    /// Works with one connection until it breaks, or the member leaves, or the link is gone.
+    async fn session(&mut self, engine: &Engine, pause: &mut Duration) -> Result<(), EngineError> {
         let connected = tokio::select! {
             connected = engine.connect() => connected,
-            _ = &mut self.leaves => return Ok(End::Left),
+            _ = &mut self.leaves => return Ok(()),
         };
         let since = Instant::now();
         self.reached_at = connected.is_ok().then(|| self.reached_at.unwrap_or(since));
@@ -243,19 +232,17 @@ impl Sender {
             tokio::select! {
                 biased;
                 _ = beats.tick() => {
+                    connection.renew().await?;
                     self.beat_or_hide(&mut connection).await?;
                     if since.elapsed() >= STEADY_AGE {
                         *pause = PAUSE_MIN;
-                    }
-                    if engine.has_token() && since.elapsed() > TOKEN_AGE_MAX {
-                        return Ok(End::Old);
                     }
                 }
                 done = &mut self.leaves => {
                     self.leave(&mut connection).await?;
                     // An error means that the caller does not wait for it.
                     let _ = done.map(|done| done.send(()));
-                    return Ok(End::Left);
+                    return Ok(());
                 }
                 Some(first) = self.batches.recv() => self.send(&mut connection, first).await?,
             }
@@ -345,7 +332,7 @@ async fn read(engine: Engine, shared: Arc<Shared>, news: mpsc::Sender<News>) {
     }
 }
 
-/// Reads with one connection until it breaks or is old. `clears` is true if the stream has something that no member sends: it is
+/// Reads with one connection until it breaks. `clears` is true if the stream has something that no member sends: it is
 /// deleted with all else in it, which the protocol repeats.
 async fn read_session(
     engine: &Engine,
@@ -355,7 +342,6 @@ async fn read_session(
     clears: bool,
 ) -> Result<(), EngineError> {
     let mut connection = engine.connect().await?;
-    let since = Instant::now();
     if clears {
         connection.clear(shared.own).await?;
     }
@@ -378,9 +364,7 @@ async fn read_session(
             place = String::from(BEGINNING);
         }
         shared.read.lock().clone_from(&place);
-        if engine.has_token() && since.elapsed() > TOKEN_AGE_MAX {
-            return Ok(());
-        }
+        connection.renew().await?;
     }
 }
 

@@ -70,12 +70,18 @@ trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
 
 /// A connection to one server.
-#[derive(Debug)]
 pub(super) struct Line {
     node: Node,
+    login: RedisConnectionInfo,
     redis: MultiplexedConnection,
     meter: Arc<Meter>,
     driver: JoinHandle<()>,
+}
+
+impl std::fmt::Debug for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Line").field("node", &self.node).finish_non_exhaustive()
+    }
 }
 
 impl Drop for Line {
@@ -99,7 +105,21 @@ impl Line {
         let config = AsyncConnectionConfig::new().set_response_timeout(Some(ANSWER_TIMEOUT + READ_BLOCK));
         let signed_in = timeout(ANSWER_TIMEOUT, MultiplexedConnection::new_with_config(login, stream, config)).await;
         let (redis, driver) = signed_in.map_err(|_| failed(late("no answer to the sign-in")))??;
-        Ok(Line { node: node.clone(), redis, meter, driver: tokio::spawn(driver) })
+        Ok(Line { node: node.clone(), login: login.clone(), redis, meter, driver: tokio::spawn(driver) })
+    }
+
+    /// Returns true if the connection has signed in with this password.
+    pub(super) fn has_password(&self, password: &str) -> bool {
+        self.login.password() == Some(password)
+    }
+
+    /// Signs in again.
+    pub(super) async fn sign_in(&mut self, login: RedisConnectionInfo) -> Result<(), EngineError> {
+        let mut command = redis::cmd("AUTH");
+        command.arg(login.username()).arg(login.password());
+        self.query(&command, ANSWER_BYTES_MAX).await?;
+        self.login = login;
+        Ok(())
     }
 
     pub(super) fn node(&self) -> &Node {
