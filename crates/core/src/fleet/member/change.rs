@@ -105,6 +105,11 @@ impl Member {
             (None, false) => self.down_since_ms = Some(now_ms),
             (Some(_), true) => {
                 self.down_since_ms = None;
+                // Others have owned its traces meanwhile, and may have decided some.
+                let without_own = View::new(self.view.ids().iter().copied().filter(|&id| id != self.own));
+                if !without_own.ids().is_empty() {
+                    self.remember_past(Some(without_own), now_ms);
+                }
                 // The own table has decided alone meanwhile. The owners may know better.
                 self.out.moved = Some(Moved { before: None, after: self.view.clone() });
             }

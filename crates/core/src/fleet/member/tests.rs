@@ -32,8 +32,9 @@ fn member() -> Member {
     let mut member = Member::new(MemberId(1), ConfigMark(1), policies, SETTINGS, 1);
     member.set_members(vec![facts(1, 1), facts(OTHER, 1)], 0);
     member.set_up(true, 0);
-    // The list is not new.
+    // It has been so for long.
     member.moved_ms = None;
+    member.past.clear();
     member
 }
 
@@ -302,6 +303,25 @@ fn proofs_that_are_given_up_are_counted() {
     }
     member.tick(64, 0);
     assert_eq!((member.unconfirmed_proofs(), member.out().counts.given_up_proofs), (4, 2));
+}
+
+#[test]
+fn a_member_that_comes_tells_the_earlier_owner_of_a_trace_what_it_keeps() {
+    let told = |is_new: bool| {
+        let mut member = member();
+        member.set_members(vec![facts(1, 1), facts(OTHER, 1), facts(3, 1)], 50);
+        member.past.clear();
+        if is_new {
+            member.set_up(false, 60);
+            member.set_up(true, 70);
+        }
+        let own = (1..).find(|&n| member.view().owner(dropped(n)) == Some(MemberId(1))).unwrap();
+        let before = View::new([MemberId(OTHER), MemberId(3)]).owner(dropped(own)).unwrap();
+        proves(&mut member, own, false, 100);
+        assert!(proofs(&mut member).into_iter().all(|(to, _)| to == before));
+        member.unconfirmed_proofs()
+    };
+    assert_eq!([false, true].map(told), [0, 1]);
 }
 
 #[test]
