@@ -19,6 +19,11 @@ impl Moment {
         Moment(at_ms as u32)
     }
 
+    /// Returns the moment `ms` later.
+    pub(super) fn after(self, ms: u32) -> Moment {
+        Moment(self.0.wrapping_add(ms))
+    }
+
     /// Returns the 32 bits, from which [`Moment::new`] makes the same moment.
     pub(super) fn as_u32(self) -> u32 {
         self.0
@@ -105,7 +110,12 @@ impl DueQueue {
 
     /// Removes and returns the first entry if it is due.
     pub(super) fn pop_due(&mut self, now_ms: Millis) -> Option<Due> {
-        if Moment::new(now_ms).is_before(self.first?) { None } else { self.pop() }
+        self.pop_until(Moment::new(now_ms))
+    }
+
+    /// Removes and returns the first entry if its moment is not after `until`.
+    pub(super) fn pop_until(&mut self, until: Moment) -> Option<Due> {
+        if until.is_before(self.first?) { None } else { self.pop() }
     }
 
     fn note_first(&mut self) {

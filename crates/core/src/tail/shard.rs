@@ -490,12 +490,17 @@ impl Shard {
         more
     }
 
-    /// Releases up to `traces_max` of the oldest rescuable traces. Returns true if more are left.
-    pub(super) fn shed_rescuable(&mut self, traces_max: usize, round: &mut WorkRound<'_>) -> bool {
-        let more =
-            round.slice(traces_max, |round| self.rescuable.pop().map(|due| self.release_if_rescuable(due, round)));
+    /// Returns the end of the rescue window of the oldest rescuable trace.
+    pub(super) fn first_rescuable(&self) -> Option<Moment> {
+        self.rescuable.first()
+    }
+
+    /// Releases up to `traces_max` rescuable traces whose window ends by `until`, the oldest first.
+    pub(super) fn shed_rescuable(&mut self, until: Moment, traces_max: usize, round: &mut WorkRound<'_>) {
+        round.slice(traces_max, |round| {
+            self.rescuable.pop_until(until).map(|due| self.release_if_rescuable(due, round))
+        });
         self.let_go_of_released(round);
-        more
     }
 
     fn release_if_rescuable(&mut self, due: Due, round: &mut WorkRound<'_>) {

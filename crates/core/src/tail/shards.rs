@@ -22,12 +22,14 @@ const NEVER: u64 = u64::MAX;
 struct Glance {
     /// The moment at which a trace may have to be looked at, or [`NEVER`].
     due: AtomicU64,
+    /// The end of the rescue window of the oldest rescuable trace, or [`NEVER`].
+    rescuable: AtomicU64,
     rescuable_bytes: AtomicU64,
 }
 
 impl Glance {
     fn due(&self) -> Option<Moment> {
-        u32::try_from(self.due.load(Relaxed)).ok().map(|moment| Moment::new(moment.into()))
+        read(&self.due)
     }
 
     /// Notes the facts about `shard`. Writes only what has changed, because other cores read it.
@@ -37,9 +39,15 @@ impl Glance {
                 to.store(value, Relaxed);
             }
         };
-        write(&self.due, shard.first_due().map_or(NEVER, |moment| moment.as_u32().into()));
+        let as_u64 = |moment: Option<Moment>| moment.map_or(NEVER, |moment| moment.as_u32().into());
+        write(&self.due, as_u64(shard.first_due()));
+        write(&self.rescuable, as_u64(shard.first_rescuable()));
         write(&self.rescuable_bytes, shard.held().rescuable_bytes);
     }
+}
+
+fn read(moment: &AtomicU64) -> Option<Moment> {
+    u32::try_from(moment.load(Relaxed)).ok().map(|moment| Moment::new(moment.into()))
 }
 
 /// All shards of a table.
@@ -52,7 +60,8 @@ pub(super) struct Shards {
 impl Shards {
     pub(super) fn new(shards: impl Iterator<Item = Shard>) -> Self {
         let shards: Box<[_]> = shards.map(Mutex::new).collect();
-        let glances = shards.iter().map(|_| Glance { due: NEVER.into(), rescuable_bytes: 0.into() }).collect();
+        let empty = || Glance { due: NEVER.into(), rescuable: NEVER.into(), rescuable_bytes: 0.into() };
+        let glances = shards.iter().map(|_| empty()).collect();
         Shards { shards, glances }
     }
 
@@ -78,6 +87,17 @@ impl Shards {
     /// Returns the next time, not before `now_ms`, at which a trace may have to be looked at; `None` if no trace is held.
     pub(super) fn next_due(&self, now_ms: Millis) -> Option<Millis> {
         self.glances.iter().filter_map(Glance::due).map(|due| due.not_before(now_ms)).min()
+    }
+
+    /// Returns the end of the rescue window of the oldest rescuable trace of all shards; `None` if there is none.
+    pub(super) fn first_rescuable(&self) -> Option<Moment> {
+        let moments = self.glances.iter().filter_map(|glance| read(&glance.rescuable));
+        moments.reduce(|first, next| if next.is_before(first) { next } else { first })
+    }
+
+    /// Returns true if a trace of the shard `at` is rescuable, and its window ends by `until`.
+    pub(super) fn has_rescuable(&self, at: usize, until: Moment) -> bool {
+        read(&self.glances[at].rescuable).is_some_and(|moment| !until.is_before(moment))
     }
 
     /// Returns the wire bytes of the rescuable spans of all shards.

@@ -11,6 +11,9 @@ const RELIEF_SLICE_TRACES: usize = SLICE_TRACES / SHARDS;
 /// Traces of each shard that one slice decides or lets go to make room on the disk.
 const DISK_SLICE_TRACES: usize = 32;
 
+/// The time, in milliseconds, between the ends of the rescue windows of traces that one slice lets go.
+const SHED_STEP_MS: u32 = 100;
+
 /// The most traces that are decided or let go to make room for one request: a few milliseconds of work.
 const RELIEF_TRACES_MAX: usize = 4_096;
 
@@ -75,8 +78,20 @@ impl Table {
         if needed_bytes > free_bytes { NoRoom::Ever { needed_bytes, free_bytes } } else { NoRoom::Now }
     }
 
+    /// Releases the oldest rescuable traces: of each shard up to `traces_max` of those whose window ends within
+    /// [`SHED_STEP_MS`] of the first one. Returns true if there was any.
+    ///
+    /// The shards do not release equal numbers, because then a shard that gets few traces would run empty, while another one
+    /// would keep old traces, and with them the memory that they share with many others.
     pub(super) fn shed(&self, traces_max: usize, now_ms: Millis, out: &mut RoundOutcome) -> bool {
-        self.each_shard(now_ms, out, |shard, round| shard.shed_rescuable(traces_max, round))
+        let Some(first) = self.shards.first_rescuable() else { return false };
+        let until = first.after(SHED_STEP_MS);
+        for at in (0..self.shards.count()).filter(|&at| self.shards.has_rescuable(at, until)) {
+            let mut shard = self.shards.lock(at);
+            let in_force = self.in_force.see();
+            shard.shed_rescuable(until, traces_max, &mut self.round(&in_force, now_ms, out));
+        }
+        true
     }
 
     fn decide_early(&self, traces_max: usize, now_ms: Millis, out: &mut RoundOutcome) -> bool {
