@@ -200,9 +200,12 @@ impl Shard {
                 self.keep_held(slot, hash, Keep { rescued: true, ..keep }, Trigger::Rescue, round);
             }
             (HeldState::Dropped { expiry, trigger: own, notes }, Verdict::Dropped | Verdict::DroppedByPolicy(_)) => {
-                // The owner knows of it, so it is not reported again.
-                let trigger = if is_without_owner(own) { trigger } else { own };
-                trace.state = HeldState::Dropped { expiry, trigger, notes: notes.answered() };
+                // An answer to an earlier report says nothing about the spans that have come since.
+                if followed.spans >= trace.summary.span_count {
+                    // The owner knows of all spans, so they are not reported again.
+                    let trigger = if is_without_owner(own) { trigger } else { own };
+                    trace.state = HeldState::Dropped { expiry, trigger, notes: notes.answered() };
+                }
             }
             (HeldState::Pending { .. }, verdict) => self.follow_pending(slot, hash, followed, verdict, round),
         }

@@ -99,6 +99,35 @@ fn late_spans_of_a_dropped_trace_are_reported_until_the_owner_answers() {
 }
 
 #[test]
+fn an_answer_to_an_earlier_report_does_not_end_the_question_about_later_spans() {
+    for is_alone in [false, true] {
+        let mut f = fixture(&settings());
+        let trace = id(1, false);
+        f.send(&[span(trace)]);
+        if is_alone {
+            f.advance(WAIT_MS + VERDICT_WAIT_MS);
+        } else {
+            f.follow_drop(trace, Trigger::DecisionWait);
+        }
+        f.send(&[span(trace)]);
+        f.advance(2 * REPEAT_MS);
+        assert!(f.reports().iter().any(|report| report.summary.span_count == 2));
+        // The report of both spans is lost, and this answer was late.
+        f.follow(trace, Verdict::Dropped, Trigger::DecisionWait, 1);
+        f.advance(REPEAT_MS);
+        f.reports();
+        f.advance(REPEAT_MS);
+        assert_eq!(f.reports().len(), 1, "{is_alone}");
+        f.follow(trace, Verdict::Dropped, Trigger::DecisionWait, 2);
+        // One report was planned before.
+        f.advance(REPEAT_MS);
+        f.reports();
+        f.advance(REPEAT_MS);
+        assert!(f.reports().is_empty(), "the owner knows of all spans");
+    }
+}
+
+#[test]
 fn traces_with_a_new_owner_are_reported_again_in_slices() {
     const TRACES: u8 = 200;
     let mut f = fixture(&settings());
