@@ -6,19 +6,21 @@ mod line;
 mod redirection;
 mod reply;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use redis::{Cmd, ErrorKind, RedisConnectionInfo, RedisError};
+use redis::{ErrorKind, RedisConnectionInfo, RedisError};
 use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
 use tokio_rustls::TlsConnector;
 use tonic::Status;
 
 use self::line::{ANSWER_BYTES_MAX, Line, Node};
+use self::redirection::Append;
 use super::settings::Fleet;
 use crate::google::credentials::{Credentials, SignIn};
 use crate::trust::pem;
@@ -123,6 +125,25 @@ pub enum EngineError {
     /// There is no token of Google for the connection.
     #[error("no token for the engine: {}", .0.message())]
     Token(Status),
+}
+
+impl EngineError {
+    /// Returns true if the stream itself is the reason: it works again once it has been deleted.
+    #[must_use]
+    pub fn is_of_the_stream(&self) -> bool {
+        match self {
+            EngineError::TooLarge => true,
+            EngineError::Redis(error) => is_unusable(error),
+            _ => false,
+        }
+    }
+}
+
+/// Returns true if a key cannot be used as a stream: it has another type, or the last possible place is taken, maybe by an
+/// entry that is not there any more.
+fn is_unusable(error: &RedisError) -> bool {
+    error.code() == Some("WRONGTYPE")
+        || error.detail().is_some_and(|detail| detail.contains("exhausted the last possible ID"))
 }
 
 /// The engine, not connected.
@@ -373,7 +394,7 @@ impl Connection<'_> {
     }
 
     /// Appends batches to the streams of their receivers, of which there are `members`. Returns those that the server
-    /// refused: the others are not to suffer from it.
+    /// refused: the others are not to suffer from it. A stream that cannot take any more is deleted.
     ///
     /// # Errors
     /// See [`EngineError`]. Some of them may have been appended.
@@ -390,12 +411,18 @@ impl Connection<'_> {
             // A stream without a reader must not stay for ever.
             let mut expire = redis::cmd("PEXPIRE");
             expire.arg(&key).arg(STREAM_TTL.as_millis() as u64);
-            (add, expire)
+            Append { to: *to, add, expire }
         };
-        let commands: Vec<(Cmd, Cmd)> = batches.iter().map(add).collect();
-        let errors = self.query_pairs(commands).await?;
+        let errors = self.append(batches.iter().map(add).collect()).await?;
+        let broken: BTreeSet<MemberId> =
+            errors.iter().filter(|(_, error)| is_unusable(error)).map(|(to, _)| *to).collect();
+        for to in broken {
+            tracing::warn!(member = %to, "Another program has closed the stream of a member of the fleet. It is made anew.");
+            // An error means that the next batches are refused as well.
+            let _ = self.clear(to).await;
+        }
         let batches = errors.len();
-        Ok(errors.into_iter().next().map(|reason| Refused { batches, reason: reason.into() }))
+        Ok(errors.into_iter().next().map(|(_, reason)| Refused { batches, reason: reason.into() }))
     }
 
     /// Returns the next batches after `place` in the stream of the member `own`; none if none comes for a while.
@@ -409,12 +436,12 @@ impl Connection<'_> {
         Ok(reply::received(self.query(&read, READ_BYTES_MAX).await?))
     }
 
-    /// Deletes the stream of the member `own` with all that is in it.
+    /// Deletes the stream of a member with all that is in it.
     ///
     /// # Errors
     /// See [`EngineError`].
-    pub async fn clear(&mut self, own: MemberId) -> Result<(), EngineError> {
-        let stream = self.engine.stream_key(own);
+    pub async fn clear(&mut self, member: MemberId) -> Result<(), EngineError> {
+        let stream = self.engine.stream_key(member);
         self.query(redis::cmd("DEL").arg(stream), ANSWER_BYTES_MAX).await.map(drop)
     }
 

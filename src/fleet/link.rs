@@ -316,7 +316,7 @@ async fn read(engine: Engine, shared: Arc<Shared>, news: mpsc::Sender<News>) {
     let (mut pause, mut clears) = (PAUSE_MIN, false);
     loop {
         let ended = read_session(&engine, &shared, &news, &mut pause, clears).await;
-        clears = matches!(ended, Err(EngineError::TooLarge));
+        clears = ended.as_ref().is_err_and(EngineError::is_of_the_stream);
         // The first error of a row. The other task may work, if only reading is not allowed.
         if let Err(error) = ended
             && shared.cannot_read(&error)
@@ -332,8 +332,8 @@ async fn read(engine: Engine, shared: Arc<Shared>, news: mpsc::Sender<News>) {
     }
 }
 
-/// Reads with one connection until it breaks. `clears` is true if the stream has something that no member sends: it is
-/// deleted with all else in it, which the protocol repeats.
+/// Reads with one connection until it breaks. `clears` is true if the stream has something that no member sends, or is none: it
+/// is deleted with all else in it, which the protocol repeats.
 async fn read_session(
     engine: &Engine,
     shared: &Shared,

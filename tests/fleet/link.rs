@@ -119,6 +119,53 @@ async fn a_place_that_another_program_has_chosen_does_not_close_a_stream() {
     assert_eq!(there.take_refused(), 0);
 }
 
+/// The place is taken, but its entry is not there any more, or the key is no stream.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_takes_no_entries_is_deleted_by_who_sends_to_it() {
+    let Some(engine) = Engine::start() else { return };
+    let mut client = engine.client().await;
+    let mut here = link(&format!("url: '{}'", engine.url()), 1);
+    let there = link(&format!("url: '{}'", engine.url()), 2);
+    listed(&mut here, 2).await;
+    let last = "18446744073709551615-18446744073709551615";
+    let mut close = redis::cmd("XADD");
+    run(&mut client, close.arg(stream(1)).arg("MAXLEN").arg(0).arg(last).arg("b").arg("x")).await;
+    assert!(there.send(MemberId(1), Bytes::from_static(b"refused")));
+    let mut refused = 0;
+    eventually("it is refused", || {
+        refused += there.take_refused();
+        refused == 1
+    })
+    .await;
+    assert!(there.send(MemberId(1), Bytes::from_static(b"hello")));
+    assert_eq!(next(&mut here, a_batch).await, "hello");
+
+    // Nobody reads this one.
+    run(&mut client, redis::cmd("SET").arg(stream(3)).arg("not a stream")).await;
+    assert!(there.send(MemberId(3), Bytes::from_static(b"refused")));
+    eventually("it is refused", || {
+        refused += there.take_refused();
+        refused == 2
+    })
+    .await;
+    let is_there: bool = redis::cmd("EXISTS").arg(stream(3)).query_async(&mut client).await.unwrap();
+    assert!(!is_there);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_alone_deletes_what_is_in_the_place_of_its_stream() {
+    let Some(engine) = Engine::start() else { return };
+    let mut client = engine.client().await;
+    run(&mut client, redis::cmd("SET").arg(stream(1)).arg("not a stream")).await;
+    let mut here = link(&format!("url: '{}'", engine.url()), 1);
+    let reason = next(&mut here, a_reason).await;
+    assert!(reason.contains("WRONGTYPE"), "{reason}");
+    listed(&mut here, 1).await;
+    add(&mut client, "*", b"hello").await;
+    let hello = |news| a_batch(news).filter(|batch| !batch.is_empty());
+    assert_eq!(next(&mut here, hello).await, "hello");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_entry_that_never_expires_is_removed() {
     let Some(engine) = Engine::start() else { return };
@@ -146,10 +193,8 @@ async fn a_member_that_cannot_work_is_not_listed() {
     run(&mut client, &mut user("no-xtrim", "xtrim")).await;
     run(&mut client, &mut user("no-zrem", "zrem")).await;
     run(&mut client, &mut user("no-pexpire", "pexpire")).await;
-    run(&mut client, redis::cmd("SET").arg(stream(1)).arg("not a stream")).await;
     let as_user = |name: &str| format!("url: '{}', username: {name}, password: secret", engine.url());
     let links = [
-        (link(&format!("url: '{}'", engine.url()), 1), "WRONGTYPE"),
         (link(&as_user("no-xtrim"), 2), "the user needs the commands"),
         (link(&as_user("no-zrem"), 3), "the user needs the commands"),
         (link(&as_user("no-pexpire"), 4), "the user needs the commands"),

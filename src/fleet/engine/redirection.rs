@@ -10,11 +10,20 @@ use tokio::time::sleep;
 
 use super::line::{ANSWER_BYTES_MAX, Line, Node};
 use super::{Connection, EngineError};
+use spansieve_core::fleet::MemberId;
 
 /// The most redirections of one command: nodes may know of a move one after another.
 const REDIRECTIONS_MAX: usize = 5;
 /// The pause after two nodes have named one another.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// The commands that append a batch to the stream of a member, each with that one key.
+pub(super) struct Append {
+    pub(super) to: MemberId,
+    pub(super) add: Cmd,
+    /// The answer to it has no meaning.
+    pub(super) expire: Cmd,
+}
 
 /// A redirection to another node.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,15 +69,17 @@ impl Connection<'_> {
         Err(given_up(last))
     }
 
-    /// Sends pairs of commands, each with one key. Returns the errors of the first one of each. The answer to the second has no
-    /// meaning.
-    pub(super) async fn query_pairs(&mut self, mut pairs: Vec<(Cmd, Cmd)>) -> Result<Vec<RedisError>, EngineError> {
+    /// Appends batches. Returns the errors of those that were not appended.
+    pub(super) async fn append(
+        &mut self,
+        mut appends: Vec<Append>,
+    ) -> Result<Vec<(MemberId, RedisError)>, EngineError> {
         let (mut errors, mut last) = (Vec::new(), None);
         for _ in 0..REDIRECTIONS_MAX {
-            let mut redirection = send(&mut self.line, false, &mut pairs, &mut errors, &mut last).await?;
+            let mut redirection = send(&mut self.line, false, &mut appends, &mut errors, &mut last).await?;
             if let Some(Redirection::Ask(node)) = redirection {
                 let line = self.asked(node).await?;
-                redirection = send(line, true, &mut pairs, &mut errors, &mut last).await?.map(|_| Redirection::Later);
+                redirection = send(line, true, &mut appends, &mut errors, &mut last).await?.map(|_| Redirection::Later);
             }
             let Some(redirection) = redirection else { return Ok(errors) };
             self.follow(redirection).await?;
@@ -118,18 +129,18 @@ fn given_up(last: Option<EngineError>) -> EngineError {
     EngineError::Redirected { times: REDIRECTIONS_MAX, last }
 }
 
-/// Sends pairs to one node. Leaves those that were redirected, and adds the errors of the others.
+/// Appends batches at one node. Leaves those that were redirected, and adds the errors of the others.
 async fn send(
     line: &mut Line,
     asks: bool,
-    pairs: &mut Vec<(Cmd, Cmd)>,
-    errors: &mut Vec<RedisError>,
+    appends: &mut Vec<Append>,
+    errors: &mut Vec<(MemberId, RedisError)>,
     last: &mut Option<RedisError>,
 ) -> Result<Option<Redirection>, EngineError> {
     let mut pipe = redis::pipe();
     pipe.ignore_errors();
-    for (first, second) in pairs.iter() {
-        for (command, is_ignored) in [(first, false), (second, true)] {
+    for append in appends.iter() {
+        for (command, is_ignored) in [(&append.add, false), (&append.expire, true)] {
             if asks {
                 pipe.cmd("ASKING").ignore();
             }
@@ -141,18 +152,18 @@ async fn send(
     }
     let answers: Vec<RedisResult<Value>> = line.query_all(&pipe, ANSWER_BYTES_MAX).await?;
     let (mut redirection, mut again) = (None, Vec::new());
-    for (pair, answer) in std::mem::take(pairs).into_iter().zip(answers) {
+    for (append, answer) in std::mem::take(appends).into_iter().zip(answers) {
         let Err(error) = answer else { continue };
         match Redirection::of(&error, line.node()) {
             Some(found) => {
                 redirection.get_or_insert(found);
                 *last = Some(error);
-                again.push(pair);
+                again.push(append);
             }
-            None => errors.push(error),
+            None => errors.push((append.to, error)),
         }
     }
-    *pairs = again;
+    *appends = again;
     Ok(redirection)
 }
 
