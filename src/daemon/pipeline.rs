@@ -14,7 +14,7 @@ use super::sample_statistics::SampleStatistics;
 use crate::activity::Activity;
 use crate::api::decisions::DecisionHub;
 use crate::api::recordings::RecordingHub;
-use crate::budget::{Budget, Room, Share};
+use crate::budget::{Budget, Room, Share, ladder};
 use crate::clock;
 use crate::journal::Journal;
 use crate::otlp::TraceId;
@@ -144,6 +144,8 @@ impl Pipeline {
         let now_ms = self.clock.now_ms();
         verdicts.iter().for_each(|followed| self.table.follow(followed, now_ms, outcome));
         self.settle(outcome);
+        // A verdict can plan a report that is due soon.
+        self.arrivals.note();
     }
 
     /// Resolves when a panic has left the table half changed: its accounts are wrong, and the process must not
@@ -153,10 +155,11 @@ impl Pipeline {
         self.broken.notified().await;
     }
 
-    /// Returns the time for which no trace becomes due, at most `time_max`; none as long as memory of bodies is to be given
-    /// back. A request that comes meanwhile is noted in [`Pipeline::arrivals`].
+    /// Returns the time for which no trace becomes due, at most `time_max`; none as long as memory of bodies or the disk is to
+    /// be given back. A request that comes meanwhile is noted in [`Pipeline::arrivals`].
     pub(super) fn pause(&self, time_max: Duration) -> Duration {
-        if self.table.budget().idle_bytes() > 0 {
+        let budget = self.table.budget();
+        if budget.idle_bytes() > 0 || budget.disk().is_some_and(|disk| disk.is_over(ladder::RESCUE)) {
             return Duration::ZERO;
         }
         let now_ms = self.clock.now_ms();

@@ -36,14 +36,14 @@ pub(super) async fn run(pipeline: Arc<Pipeline>, pulse: Pulse) {
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut outcome = RoundOutcome::default();
     let shards = pipeline.table.shard_count();
-    let mut quiet_rounds = 0;
+    let (mut quiet_rounds, mut compresses) = (0, false);
     let settle = |outcome: &mut RoundOutcome| {
         pulse.beat(Instant::now());
         pipeline.settle(outcome);
     };
     for round in 0.. {
         quiet_rounds = if pipeline.arrivals.take() { 0 } else { quiet_rounds + 1 };
-        if quiet_rounds > QUIET_ROUNDS {
+        if quiet_rounds > QUIET_ROUNDS && !compresses {
             pipeline.arrivals.wait(pipeline.pause(IDLE_INTERVAL)).await;
         }
         interval.tick().await;
@@ -63,7 +63,8 @@ pub(super) async fn run(pipeline: Arc<Pipeline>, pulse: Pulse) {
         pipeline.table.relieve_disk(pipeline.clock.now_ms(), &mut outcome);
         settle(&mut outcome);
         for _ in 0..ROUND_COMPRESSIONS_MAX {
-            if !pipeline.table.compress(pipeline.clock.now_ms()) {
+            compresses = pipeline.table.compress(pipeline.clock.now_ms());
+            if !compresses {
                 break;
             }
             end_turn(&pipeline, &mut turn_ms).await;

@@ -267,6 +267,8 @@ impl Worker {
             while self.pipeline.table.report_again(&mut cursor, |id| moved.concerns(id), now_ms) {
                 yield_now().await;
             }
+            // The reports may be due at once.
+            self.pipeline.arrivals.note();
         }
         messages.into_iter().for_each(|(to, message)| self.write(to, &message));
         let Pipeline { policy_names, metrics, .. } = &*self.pipeline;

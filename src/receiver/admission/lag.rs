@@ -5,6 +5,7 @@
 //! queue now waits about as long as the present turn has lasted.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::Poll;
 use std::time::Duration;
@@ -41,8 +42,8 @@ pub(super) struct Lag {
     turn_start_us: AtomicU64,
     /// The part of a turn in which requests are served, in microseconds.
     serving_us: AtomicU64,
-    /// Notified by the request that ends a pause.
-    wake: Notify,
+    /// Notified by the request that ends a pause, and when the measurement ends.
+    wake: Arc<Notify>,
 }
 
 impl Lag {
@@ -51,7 +52,7 @@ impl Lag {
             epoch: Instant::now(),
             turn_start_us: AtomicU64::new(PAUSES),
             serving_us: AtomicU64::new(micros(PATIENCE)),
-            wake: Notify::new(),
+            wake: Arc::default(),
         }
     }
 
@@ -81,9 +82,9 @@ impl Lag {
         }
     }
 
-    /// Goes through the queue again and again until a turn takes less than [`TURN_SHORT`]. Then pauses until a request
-    /// comes, for [`PAUSE`] at least.
-    pub(in crate::receiver) async fn probe(&self) {
+    /// Goes through the queue again and again until a turn takes less than [`TURN_SHORT`]. Then the pause begins. It ends
+    /// with the result's notification: when a request comes after [`PAUSE`], or when `self` is dropped.
+    pub(in crate::receiver) async fn probe(&self) -> Arc<Notify> {
         let mut long_since = None;
         loop {
             let start = self.epoch.elapsed();
@@ -100,9 +101,15 @@ impl Lag {
             }
             if took < TURN_SHORT {
                 self.turn_start_us.store(PAUSES | micros(end + PAUSE), Relaxed);
-                return self.wake.notified().await;
+                return Arc::clone(&self.wake);
             }
         }
+    }
+}
+
+impl Drop for Lag {
+    fn drop(&mut self) {
+        self.wake.notify_one();
     }
 }
 

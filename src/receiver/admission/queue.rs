@@ -141,7 +141,9 @@ pub(in crate::receiver) async fn keep_short(queue: Weak<RequestQueue>) {
 /// Measures the lag of `queue` until it is dropped.
 pub(in crate::receiver) async fn keep_probing(queue: Weak<RequestQueue>) {
     while let Some(queue) = queue.upgrade() {
-        queue.lag.probe().await;
+        let pause = queue.lag.probe().await;
+        drop(queue);
+        pause.notified().await;
     }
 }
 

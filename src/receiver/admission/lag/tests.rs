@@ -15,7 +15,7 @@ async fn ends_of(turns_ms: &[u32]) -> Vec<Served> {
     let lag = Lag::new();
     let mut probe = pin!(async {
         loop {
-            lag.probe().await;
+            lag.probe().await.notified().await;
         }
     });
     let mut poll = || assert!(probe.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
@@ -64,7 +64,7 @@ async fn the_first_request_after_the_shortest_pause_starts_the_probe() {
     let serves = || lag.serves(&AtomicU64::new(u64::MAX));
     let mut probe = pin!(async {
         loop {
-            lag.probe().await;
+            lag.probe().await.notified().await;
         }
     });
     assert!(!is_paused(&lag, probe.as_mut()), "the first turn begins");
@@ -78,6 +78,14 @@ async fn the_first_request_after_the_shortest_pause_starts_the_probe() {
         assert!(!is_paused(&lag, probe.as_mut()), "a request has come");
         assert!(is_paused(&lag, probe.as_mut()), "the turn was short");
     }
+}
+
+#[tokio::test]
+async fn a_pause_ends_with_the_measurement() {
+    let lag = Lag::new();
+    let pause = lag.probe().await;
+    drop(lag);
+    pause.notified().await;
 }
 
 #[tokio::test]

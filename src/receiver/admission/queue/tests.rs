@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::*;
 
 const SHORT: Duration = Duration::from_millis(10);
@@ -106,9 +108,20 @@ fn requests_from_before_the_limit_fell_are_shed_after_a_long_wait() {
 async fn the_limit_is_adjusted_until_the_queue_is_dropped() {
     let queue = std::sync::Arc::new(RequestQueue::new());
     queue.limit.store(100, Relaxed);
-    let watched = tokio::spawn(keep_short(std::sync::Arc::downgrade(&queue)));
+    let watched = tokio::spawn(keep_short(Arc::downgrade(&queue)));
     tokio::time::sleep(INTERVAL * 5 / 2).await;
     assert_eq!(queue.limit.load(Relaxed), 156, "two intervals of growth");
     drop(queue);
     watched.await.unwrap();
+}
+
+#[tokio::test]
+async fn the_tasks_of_a_queue_end_when_it_is_dropped() {
+    let queue = Arc::new(RequestQueue::new());
+    let tasks = [tokio::spawn(keep_probing(Arc::downgrade(&queue))), tokio::spawn(keep_short(Arc::downgrade(&queue)))];
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    drop(queue);
+    for task in tasks {
+        tokio::time::timeout(Duration::from_secs(30), task).await.expect("the task ends").unwrap();
+    }
 }
