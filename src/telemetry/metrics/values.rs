@@ -246,7 +246,7 @@ labels! {
         Refused = "refused",
         /// The connection to the engine broke before it answered. Some may have arrived.
         Broken = "broken",
-        /// They are proofs that were not confirmed before there were too many others.
+        /// They are proofs that were not confirmed, or not told after a change of the members, before there were too many others.
         GivenUp = "given_up",
     }
 }

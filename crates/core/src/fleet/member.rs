@@ -68,7 +68,8 @@ pub struct Counts {
     pub early_traces: u64,
     /// Proofs that it sent again.
     pub repeated_proofs: u64,
-    /// Proofs that it gave up before they were confirmed, because it remembers no more of them.
+    /// Proofs that it gave up before they were confirmed, because it remembers no more of them, or that it could not tell after
+    /// a change of the members.
     pub given_up_proofs: u64,
     /// Messages that make no sense to it: of other policies, or of members that have left.
     pub foreign_messages: u64,

@@ -13,6 +13,9 @@ use crate::tail::table::Millis;
 /// The time for which a proof goes to a member that is not listed.
 const UNLISTED_MS: Millis = 10_000;
 
+/// The steps in which the times of displaced proofs are remembered.
+const DISPLACED_MS: Millis = 1_000;
+
 /// A proof that a member has not confirmed.
 #[derive(Clone, Copy, Debug)]
 struct Unconfirmed {
@@ -66,6 +69,10 @@ pub(super) struct Proofs {
     /// The attempts so far.
     attempt_count: u64,
     log: VecDeque<Logged>,
+    /// The number of the last proof of each trace in the log.
+    log_index: HashMap<TraceId, u64, SeedableRandomState>,
+    /// The proofs that the log had no room for and that can help yet: a time after which none of them came, and their number.
+    displaced: VecDeque<(Millis, u64)>,
     /// The number of the first proof in the log. They are numbered in the order in which they came.
     log_start: u64,
     /// The proofs that were given up for others since they were counted.
@@ -78,12 +85,14 @@ pub(super) struct Proofs {
 
 impl Proofs {
     pub(super) fn new(repeat_ms: Millis, retain_ms: Millis, proofs_max: usize, hasher: SeedableRandomState) -> Self {
-        let unconfirmed = HashMap::with_hasher(hasher);
+        let (unconfirmed, log_index) = (HashMap::with_hasher(hasher.clone()), HashMap::with_hasher(hasher));
         Proofs {
             unconfirmed,
             attempts: VecDeque::new(),
             attempt_count: 0,
             log: VecDeque::new(),
+            log_index,
+            displaced: VecDeque::new(),
             log_start: 0,
             given_up: 0,
             repeat_ms,
@@ -177,13 +186,38 @@ impl Proofs {
         None
     }
 
-    /// Remembers a proof, for owners that come later.
+    /// Remembers a proof, for owners that come later. One that says nothing new is as good as the earlier one, while that has
+    /// half of its time to go.
     pub(super) fn log(&mut self, id: TraceId, keep: Keep, now_ms: Millis) {
         self.forget_old(now_ms);
-        if self.log.len() >= self.proofs_max {
-            self.forget_first();
+        let known = self.log_index.get(&id).and_then(|&number| self.logged(number));
+        let is_known = |(_, known): (u64, Logged)| {
+            known.keep.threshold <= keep.threshold && now_ms < known.at_ms + self.retain_ms / 2
+        };
+        if known.is_some_and(is_known) {
+            return;
         }
+        self.log_index.insert(id, self.log_range().1);
         self.log.push_back(Logged { at_ms: now_ms, id, keep });
+        if self.log.len() > self.proofs_max {
+            self.displace_first();
+        }
+    }
+
+    /// Forgets the first proof in the log for another one.
+    fn displace_first(&mut self) {
+        let Some((first, true)) = self.forget_first() else { return };
+        let until_ms = first.at_ms.next_multiple_of(DISPLACED_MS);
+        match self.displaced.back_mut() {
+            Some((last_ms, proofs)) if *last_ms == until_ms => *proofs += 1,
+            _ => self.displaced.push_back((until_ms, 1)),
+        }
+    }
+
+    /// Gives up the proofs that the log had no room for: those that a change concerns are not told of them.
+    pub(super) fn give_up_displaced(&mut self, now_ms: Millis) {
+        self.forget_old(now_ms);
+        self.given_up += self.displaced.iter().map(|(_, proofs)| proofs).sum::<u64>();
     }
 
     /// Returns the numbers of the first proof in the log and of the next one that comes.
@@ -202,11 +236,20 @@ impl Proofs {
         while self.log.front().is_some_and(|logged| logged.at_ms + self.retain_ms <= now_ms) {
             self.forget_first();
         }
+        while self.displaced.front().is_some_and(|(until_ms, _)| until_ms + self.retain_ms <= now_ms) {
+            self.displaced.pop_front();
+        }
     }
 
-    fn forget_first(&mut self) {
-        self.log.pop_front();
+    /// Returns the first proof in the log, which is forgotten, and true if it was the last one of its trace.
+    fn forget_first(&mut self) -> Option<(Logged, bool)> {
+        let first = self.log.pop_front()?;
+        let is_last = self.log_index.get(&first.id) == Some(&self.log_start);
+        if is_last {
+            self.log_index.remove(&first.id);
+        }
         self.log_start += 1;
+        Some((first, is_last))
     }
 
     /// Returns the number of unconfirmed proofs.
@@ -218,5 +261,7 @@ impl Proofs {
         self.unconfirmed.allocation_size()
             + self.attempts.capacity() * size_of::<Attempt>()
             + self.log.capacity() * size_of::<Logged>()
+            + self.log_index.allocation_size()
+            + self.displaced.capacity() * size_of::<(Millis, u64)>()
     }
 }

@@ -44,7 +44,7 @@ impl Member {
         // Members with other policies send no reports to this one, so they are told what was kept before they came. If one has
         // gone, it may have told the others nothing.
         if !joined.ids().is_empty() {
-            self.tell_later(Change::Joined(joined));
+            self.tell_later(Change::Joined(joined), now_ms);
         }
     }
 
@@ -58,7 +58,7 @@ impl Member {
         (self.moved_ms, self.moves) = (Some(now_ms), self.moves.wrapping_add(1));
         self.remember_past(Some(before.clone()), now_ms);
         let view = self.view.clone();
-        self.tell_later(Change::View { before: before.clone(), after: view });
+        self.tell_later(Change::View { before: before.clone(), after: view }, now_ms);
         let known = self.out.moved.take();
         // Two changes in a row: whatever has moved in between is reported, too.
         let before = if known.is_none() { Some(before) } else { None };

@@ -38,7 +38,8 @@ impl Telling {
 
 impl Member {
     /// Plans to tell the proofs of the last while to those that a change concerns.
-    pub(super) fn tell_later(&mut self, change: Change) {
+    pub(super) fn tell_later(&mut self, change: Change, now_ms: Millis) {
+        self.proofs.give_up_displaced(now_ms);
         let (next, end) = self.proofs.log_range();
         if next == end {
             return;

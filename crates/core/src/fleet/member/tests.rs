@@ -305,6 +305,58 @@ fn proofs_that_are_given_up_are_counted() {
     assert_eq!((member.unconfirmed_proofs(), member.out().counts.given_up_proofs), (4, 2));
 }
 
+/// Tells the member of a new one with other policies. Returns the proofs that this one is told.
+fn told_to_a_new_one(member: &mut Member, now_ms: Millis) -> Vec<TraceId> {
+    member.out().messages.clear();
+    member.set_members(vec![facts(1, 1), facts(OTHER, 1), facts(3, 2)], now_ms);
+    let mut told = Vec::new();
+    for turn in 0..10 {
+        member.tick(64, now_ms + turn);
+        for (to, id) in proofs(member) {
+            member.receive(to, ConfigMark(2), Message::Ack { id }, now_ms + turn);
+            told.push(id);
+        }
+    }
+    told
+}
+
+#[test]
+fn a_proof_that_comes_again_displaces_no_other_one() {
+    let mut member = member();
+    let keep = FleetKeep { policy: NameMark::of("errors"), threshold: Threshold::ALWAYS, rescued: false };
+    for n in 1..4 {
+        member.receive(MemberId(OTHER), ConfigMark(1), Message::Proof { id: dropped(n), keep, relay: false }, 100);
+    }
+    for now_ms in (1_000..10_000).step_by(1_000) {
+        let (id, verdict, trigger) = (dropped(4), FleetVerdict::Kept(keep), Trigger::DecisionWait);
+        member.receive(MemberId(OTHER), ConfigMark(1), Message::Verdict { id, verdict, trigger, spans: 0 }, now_ms);
+        let again = Message::Proof { id: dropped(3), keep, relay: false };
+        member.receive(MemberId(OTHER), ConfigMark(1), again, now_ms);
+    }
+    (1..5).for_each(|n| member.receive(MemberId(OTHER), ConfigMark(1), Message::Ack { id: dropped(n) }, 10_000));
+    assert_eq!(told_to_a_new_one(&mut member, 10_000), [1, 2, 3, 4].map(dropped));
+    assert_eq!(member.out().counts.given_up_proofs, 0);
+}
+
+#[test]
+fn proofs_that_a_member_could_not_tell_after_a_change_are_counted() {
+    let given_up = |joins_ms: Millis| {
+        let mut member = member();
+        for n in 1..8 {
+            proves(&mut member, n, true, u64::from(n) * 500);
+            member.receive(MemberId(OTHER), ConfigMark(1), Message::Ack { id: dropped(n) }, 4_000);
+        }
+        member.tick(64, 4_000);
+        assert_eq!(member.out().counts.given_up_proofs, 0, "they have arrived");
+        let told = told_to_a_new_one(&mut member, joins_ms);
+        (told.len(), member.out().counts.given_up_proofs)
+    };
+    assert_eq!(given_up(5_000), (4, 3));
+    // The first two cannot help any more, then none of them.
+    assert_eq!(given_up(31_400), (4, 1));
+    assert_eq!(given_up(40_000), (0, 0));
+}
+
 #[test]
 fn a_member_that_comes_tells_the_earlier_owner_of_a_trace_what_it_keeps() {
     let told = |is_new: bool| {
