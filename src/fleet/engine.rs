@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use redis::{ErrorKind, RedisConnectionInfo, RedisError};
 use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tonic::Status;
 
@@ -55,6 +56,9 @@ const STREAM_BATCHES_MIN: usize = 1_000;
 const STREAM_BATCHES_PER_MEMBER: usize = 300;
 /// The oldest version that has all commands in use.
 const VERSION_MIN: (u64, u64) = (6, 2);
+
+/// The longest wait for a token on a connection that has one. It comes from a cache.
+const TOKEN_WAIT: Duration = Duration::from_millis(200);
 
 /// The latest time of an entry in a stream that a server can choose by its clock.
 const MILLIS_MAX: u64 = 1 << 62;
@@ -122,6 +126,9 @@ pub enum EngineError {
     /// The server is too old.
     #[error("the server is version {0}; a fleet needs Valkey, or Redis from {min}.{minor} on", min = VERSION_MIN.0, minor = VERSION_MIN.1)]
     Version(String),
+    /// The entry of the member could not be renewed in time.
+    #[error("the server is too slow: the entry of this member expires")]
+    Slow,
     /// There is no token of Google for the connection.
     #[error("no token for the engine: {}", .0.message())]
     Token(Status),
@@ -358,7 +365,7 @@ impl Connection<'_> {
     /// # Errors
     /// See [`EngineError`].
     pub async fn renew(&mut self) -> Result<(), EngineError> {
-        let Ok(Some((token, _))) = self.engine.token().await else { return Ok(()) };
+        let Ok(Ok(Some((token, _)))) = timeout(TOKEN_WAIT, self.engine.token()).await else { return Ok(()) };
         if self.line.has_password(&token) {
             return Ok(());
         }

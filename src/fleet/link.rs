@@ -10,9 +10,11 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
 
-use super::engine::{Connection, Engine, EngineError, Entry, READ_BYTES_MAX, RECEIVED_BYTES_MAX, Received, Refused};
+use super::engine::{
+    Connection, Engine, EngineError, Entry, MEMBER_TTL, READ_BYTES_MAX, RECEIVED_BYTES_MAX, Received, Refused,
+};
 use crate::export::sink::cut;
 use spansieve_core::fleet::{MemberFacts, MemberId};
 use spansieve_core::sampling::ConfigMark;
@@ -28,6 +30,8 @@ const READ_PAUSE_MAX: Duration = Duration::from_secs(1);
 const STEADY_AGE: Duration = Duration::from_secs(10);
 /// The time for which the stream cannot be read before the member counts as cut off.
 const UNREAD_MAX: Duration = Duration::from_secs(3);
+/// The longest time between two renewals of the entry: it is about to expire then, so the member counts as cut off.
+const UNRENEWED_MAX: Duration = MEMBER_TTL.saturating_sub(Duration::from_secs(1));
 /// The least time between two lines of the log about batches that the engine refuses.
 const REFUSED_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// The most batches that wait to be sent, and the most that were received and wait to be read.
@@ -226,39 +230,41 @@ impl Sender {
         let since = Instant::now();
         self.reached_at = connected.is_ok().then(|| self.reached_at.unwrap_or(since));
         let mut connection = connected?;
+        // All that this task does with the connection delays the next renewal, so it has one deadline.
+        let mut deadline = Instant::now() + UNRENEWED_MAX;
         let mut beats = interval(BEAT_INTERVAL);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
                 _ = beats.tick() => {
-                    connection.renew().await?;
-                    self.beat_or_hide(&mut connection).await?;
+                    let news = in_time(deadline, self.beat_or_hide(&mut connection)).await?;
+                    // An error means that the fleet's task has ended.
+                    let _ = self.news.send(news).await;
+                    deadline = Instant::now() + UNRENEWED_MAX;
                     if since.elapsed() >= STEADY_AGE {
                         *pause = PAUSE_MIN;
                     }
                 }
                 done = &mut self.leaves => {
-                    self.leave(&mut connection).await?;
+                    self.leave(&mut connection, deadline).await?;
                     // An error means that the caller does not wait for it.
                     let _ = done.map(|done| done.send(()));
                     return Ok(());
                 }
-                Some(first) = self.batches.recv() => self.send(&mut connection, first).await?,
+                Some(first) = self.batches.recv() => self.send(&mut connection, first, deadline).await?,
             }
         }
     }
 
     /// Renews the entry of the member. If it cannot read what the others send, lets the entry expire, because they would wait
     /// for its verdicts in vain.
-    async fn beat_or_hide(&mut self, connection: &mut Connection<'_>) -> Result<(), EngineError> {
-        let news = match self.reached_at.and_then(|since| self.shared.why_unread(since)) {
-            Some(reason) => News::Down(reason),
-            None => News::Members(self.beat(connection).await?),
-        };
-        // An error means that the fleet's task has ended.
-        let _ = self.news.send(news).await;
-        Ok(())
+    async fn beat_or_hide(&mut self, connection: &mut Connection<'_>) -> Result<News, EngineError> {
+        connection.renew().await?;
+        match self.reached_at.and_then(|since| self.shared.why_unread(since)) {
+            Some(reason) => Ok(News::Down(reason)),
+            None => self.beat(connection).await.map(News::Members),
+        }
     }
 
     async fn beat(&mut self, connection: &mut Connection<'_>) -> Result<Vec<MemberFacts>, EngineError> {
@@ -271,7 +277,12 @@ impl Sender {
         Ok(members)
     }
 
-    async fn send(&mut self, connection: &mut Connection<'_>, first: (MemberId, Bytes)) -> Result<(), EngineError> {
+    async fn send(
+        &mut self,
+        connection: &mut Connection<'_>,
+        first: (MemberId, Bytes),
+        deadline: Instant,
+    ) -> Result<(), EngineError> {
         let (mut bytes, mut batches) = (first.1.len(), vec![first]);
         while batches.len() < CALL_BATCHES_MAX
             && bytes < CALL_BYTES
@@ -280,7 +291,7 @@ impl Sender {
             bytes += next.1.len();
             batches.push(next);
         }
-        match connection.send(&batches, self.members).await {
+        match in_time(deadline, connection.send(&batches, self.members)).await {
             Ok(refused) => refused.iter().for_each(|refused| self.note_refused(refused)),
             Err(error) => {
                 self.shared.broken.fetch_add(batches.len() as u64, Ordering::Relaxed);
@@ -300,15 +311,20 @@ impl Sender {
     }
 
     /// Sends what waits, and removes the entry.
-    async fn leave(&mut self, connection: &mut Connection<'_>) -> Result<(), EngineError> {
+    async fn leave(&mut self, connection: &mut Connection<'_>, deadline: Instant) -> Result<(), EngineError> {
         while let Ok(first) = self.batches.try_recv() {
-            self.send(connection, first).await?;
+            self.send(connection, first, deadline).await?;
         }
         match self.entry.take() {
             Some(entry) => connection.leave(self.shared.own, &entry).await,
             None => Ok(()),
         }
     }
+}
+
+/// Returns the result of `work`, or an error at the deadline.
+async fn in_time<T>(deadline: Instant, work: impl Future<Output = Result<T, EngineError>>) -> Result<T, EngineError> {
+    timeout_at(deadline, work).await.unwrap_or(Err(EngineError::Slow))
 }
 
 /// Reads the stream of the member for ever.

@@ -36,26 +36,36 @@ struct Tokens {
     /// The tokens with the times at which they came first.
     seen: Arc<Mutex<Vec<(String, Instant)>>>,
     expired: Arc<AtomicU64>,
+    /// The milliseconds that an answer takes, but for a sign-in and a read.
+    delay: Arc<AtomicU64>,
 }
 
 impl Tokens {
     async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("redis://{}", listener.local_addr().unwrap());
-        let (seen, expired) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicU64::new(0)));
-        let shared = (Arc::clone(&seen), Arc::clone(&expired));
+        let tokens = Tokens { url, seen: Arc::default(), expired: Arc::default(), delay: Arc::default() };
+        let shared = (Arc::clone(&tokens.seen), Arc::clone(&tokens.expired), Arc::clone(&tokens.delay));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(Self::serve(stream, Arc::clone(&shared.0), Arc::clone(&shared.1)));
+                tokio::spawn(Self::serve(stream, Arc::clone(&shared.0), Arc::clone(&shared.1), Arc::clone(&shared.2)));
             }
         });
-        Tokens { url, seen, expired }
+        tokens
+    }
+
+    fn engine(&self, metadata: &crate::google::testing::Metadata) -> (Engine, crate::google::credentials::Credentials) {
+        let text = format!("fleet: {{url: '{}'}}", self.url);
+        let settings = crate::config::load(&text, &|_| None).unwrap().settings;
+        let credentials = metadata.credentials();
+        (Engine::new(&settings.fleet, Some(credentials.clone())).unwrap(), credentials)
     }
 
     async fn serve(
         mut stream: tokio::net::TcpStream,
         seen: Arc<Mutex<Vec<(String, Instant)>>>,
         expired: Arc<AtomicU64>,
+        delay: Arc<AtomicU64>,
     ) -> std::io::Result<()> {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let (mut command, mut valid_from) = (vec![0; 8192], None);
@@ -85,6 +95,9 @@ impl Tokens {
                 "EVAL" => "*0\r\n",
                 _ => ":0\r\n",
             };
+            if !matches!(words[0], "AUTH" | "INFO" | "XREAD") {
+                sleep(Duration::from_millis(delay.load(Ordering::Relaxed))).await;
+            }
             stream.write_all(answer.as_bytes()).await?;
         }
     }
@@ -95,9 +108,7 @@ async fn a_connection_signs_in_with_the_next_token_before_its_own_expires() {
     let tokens = ["first", "second", "third"].map(crate::google::testing::token);
     let metadata = crate::google::testing::Metadata::start(tokens.to_vec()).await;
     let server = Tokens::start().await;
-    let text = format!("fleet: {{url: '{}'}}", server.url);
-    let settings = crate::config::load(&text, &|_| None).unwrap().settings;
-    let engine = Engine::new(&settings.fleet, Some(metadata.credentials())).unwrap();
+    let (engine, _) = server.engine(&metadata);
     let mut link = Link::start(engine, MemberId(1), ConfigMark(1));
     let seen = Arc::clone(&server.seen);
     crate::google::testing::slowly(async move {
@@ -111,4 +122,41 @@ async fn a_connection_signs_in_with_the_next_token_before_its_own_expires() {
         ["first", "second", "third"]
     );
     assert_eq!(server.expired.load(Ordering::Relaxed), 0, "no connection outlives its token");
+}
+
+/// No answer is late by itself, but all of them are together.
+#[tokio::test(start_paused = true)]
+async fn a_member_that_cannot_renew_its_entry_in_time_is_cut_off() {
+    let metadata = crate::google::testing::Metadata::start(vec![crate::google::testing::token("first")]).await;
+    let server = Tokens::start().await;
+    let mut link = Link::start(server.engine(&metadata).0, MemberId(1), ConfigMark(1));
+    let delay = Arc::clone(&server.delay);
+    let cut_off = async move {
+        loop {
+            match link.news.recv().await.unwrap() {
+                News::Members(_) => delay.store(1_500, Ordering::Relaxed),
+                News::Down(reason) => return reason,
+                News::Batch(_) => {}
+            }
+        }
+    };
+    let reason = crate::google::testing::slowly(timeout(Duration::from_secs(60), cut_off)).await;
+    assert_eq!(reason.unwrap(), "the server is too slow: the entry of this member expires");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_does_not_wait_for_a_newer_token() {
+    use crate::google::testing::{HANG, Metadata, slowly, token};
+    let metadata = Metadata::start(vec![token("first"), HANG.to_owned()]).await;
+    let server = Tokens::start().await;
+    let (engine, credentials) = server.engine(&metadata);
+    slowly(async {
+        let mut connection = engine.connect().await.unwrap();
+        credentials.renew(credentials.signature().await.unwrap().sign_in);
+        let since = Instant::now();
+        connection.renew().await.unwrap();
+        assert!(since.elapsed() < Duration::from_secs(3), "{:?}", since.elapsed());
+    })
+    .await;
+    assert_eq!(metadata.requests().len(), 2);
 }
