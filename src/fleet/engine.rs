@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use redis::{ErrorKind, RedisConnectionInfo, RedisError};
 use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tonic::Status;
 
@@ -59,6 +59,10 @@ const VERSION_MIN: (u64, u64) = (6, 2);
 
 /// The longest wait for a token on a connection that has one. It comes from a cache.
 const TOKEN_WAIT: Duration = Duration::from_millis(200);
+
+/// The least time between two looks for a newer token on one connection, and that after a look without one.
+const TOKEN_INTERVAL: Duration = Duration::from_secs(1);
+const TOKEN_PAUSE: Duration = Duration::from_secs(10);
 
 /// The latest time of an entry in a stream that a server can choose by its clock.
 const MILLIS_MAX: u64 = 1 << 62;
@@ -258,7 +262,7 @@ impl Engine {
             }
             opened => opened?,
         };
-        Ok(Connection { engine: self, line, asked: None })
+        Ok(Connection { engine: self, line, asked: None, renews_at: Instant::now() })
     }
 
     /// Connects to a node and signs in.
@@ -357,15 +361,26 @@ pub struct Connection<'e> {
     line: Line,
     /// The node that takes them over at present.
     asked: Option<Line>,
+    /// The time of the next look for a newer token.
+    renews_at: Instant,
 }
 
 impl Connection<'_> {
-    /// Signs in again if there is a newer token than that of the connection. Without one, the connection stays as it is.
+    /// Signs in again if there is a newer token than that of the connection. Without one, the connection stays as it is. Looks
+    /// for it once a second, and less often while there is none: each look may be a request.
     ///
     /// # Errors
     /// See [`EngineError`].
     pub async fn renew(&mut self) -> Result<(), EngineError> {
-        let Ok(Ok(Some((token, _)))) = timeout(TOKEN_WAIT, self.engine.token()).await else { return Ok(()) };
+        if self.engine.credentials.is_none() || Instant::now() < self.renews_at {
+            return Ok(());
+        }
+        let token = timeout(TOKEN_WAIT, self.engine.token()).await;
+        let Ok(Ok(Some((token, _)))) = token else {
+            self.renews_at = Instant::now() + TOKEN_PAUSE;
+            return Ok(());
+        };
+        self.renews_at = Instant::now() + TOKEN_INTERVAL;
         if self.line.has_password(&token) {
             return Ok(());
         }

@@ -160,3 +160,26 @@ async fn a_connection_does_not_wait_for_a_newer_token() {
     .await;
     assert_eq!(metadata.requests().len(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_refused_is_not_requested_with_each_read() {
+    use crate::google::testing::{Metadata, answer, slowly, token};
+    let forbidden = answer("403 Forbidden", "", "no such account");
+    let metadata = Metadata::start([vec![token("first")], vec![forbidden; 100]].concat()).await;
+    let server = Tokens::start().await;
+    let (engine, credentials) = server.engine(&metadata);
+    slowly(async {
+        let mut connection = engine.connect().await.unwrap();
+        credentials.renew(credentials.signature().await.unwrap().sign_in);
+        let since = Instant::now();
+        while since.elapsed() < Duration::from_secs(25) {
+            for _ in 0..4 {
+                connection.renew().await.unwrap();
+            }
+            sleep(Duration::from_secs(1)).await;
+        }
+    })
+    .await;
+    let requests = metadata.requests().len() - 1;
+    assert!((1..=3).contains(&requests), "{requests}");
+}
