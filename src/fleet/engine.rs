@@ -406,6 +406,7 @@ impl Connection<'_> {
         let (stream, members) = (self.engine.stream_key(own), self.engine.members_key());
         self.query(redis::cmd("XTRIM").arg(&stream).arg("MINID").arg(read), ANSWER_BYTES_MAX).await?;
         self.query(redis::cmd("PEXPIRE").arg(&stream).arg(stream_ttl), ANSWER_BYTES_MAX).await?;
+        self.check_append().await?;
         let mut tidy = redis::cmd("EVAL");
         tidy.arg(TIDY).arg(1).arg(&members).arg(ttl).arg(stream_ttl);
         self.query(&tidy, ANSWER_BYTES_MAX).await?;
@@ -413,6 +414,18 @@ impl Connection<'_> {
         beat.arg(BEAT).arg(1).arg(&members);
         beat.arg(&entry.0).arg(ttl).arg(before).arg(stream_ttl).arg(ENTRY_BYTES_MAX);
         Ok(reply::listed(self.query(&beat, LISTED_BYTES_MAX).await?))
+    }
+
+    /// Fails if the user may not append to streams. Appends nothing, because no member has this stream.
+    async fn check_append(&mut self) -> Result<(), EngineError> {
+        let mut add = redis::cmd("XADD");
+        add.arg(format!("{{{}}}:to:nobody", self.engine.name)).arg("NOMKSTREAM");
+        add.arg("MAXLEN").arg(0).arg("*").arg(BATCH_FIELD).arg("");
+        match self.query(&add, ANSWER_BYTES_MAX).await {
+            // Another program has something at this key. The user may append, all the same.
+            Err(EngineError::Redis(error)) if is_unusable(&error) => Ok(()),
+            answer => answer.map(drop),
+        }
     }
 
     /// Appends batches to the streams of their receivers, of which there are `members`. Returns those that the server

@@ -119,6 +119,27 @@ async fn a_place_that_another_program_has_chosen_does_not_close_a_stream() {
     assert_eq!(there.take_refused(), 0);
 }
 
+/// A member that may not append any more is not listed, and what another program has at the key of the check harms nobody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_cannot_send_is_not_listed() {
+    let Some(engine) = Engine::start() else { return };
+    let mut client = engine.client().await;
+    let mut user = redis::cmd("ACL");
+    user.arg("SETUSER").arg("here").arg("on").arg(">secret").arg("~*").arg("+@all");
+    run(&mut client, &mut user).await;
+    run(&mut client, redis::cmd("SET").arg("{spansieve}:to:nobody").arg("not a stream")).await;
+    let mut here = link(&format!("url: '{}', username: here, password: secret", engine.url()), 1);
+    listed(&mut here, 1).await;
+    let mut there = link(&format!("url: '{}'", engine.url()), 2);
+    listed(&mut there, 2).await;
+    run(&mut client, user.arg("-xadd")).await;
+    let reason = next(&mut here, a_reason).await;
+    assert!(reason.contains("the user needs the commands"), "{reason}");
+    listed(&mut there, 1).await;
+    run(&mut client, user.arg("+xadd")).await;
+    listed(&mut there, 2).await;
+}
+
 /// The place is taken, but its entry is not there any more, or the key is no stream.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_takes_no_entries_is_deleted_by_who_sends_to_it() {
@@ -191,10 +212,12 @@ async fn a_member_that_cannot_work_is_not_listed() {
         user
     };
     run(&mut client, &mut user("no-xtrim", "xtrim")).await;
+    run(&mut client, &mut user("no-xadd", "xadd")).await;
     run(&mut client, &mut user("no-zrem", "zrem")).await;
     run(&mut client, &mut user("no-pexpire", "pexpire")).await;
     let as_user = |name: &str| format!("url: '{}', username: {name}, password: secret", engine.url());
     let links = [
+        (link(&as_user("no-xadd"), 1), "the user needs the commands"),
         (link(&as_user("no-xtrim"), 2), "the user needs the commands"),
         (link(&as_user("no-zrem"), 3), "the user needs the commands"),
         (link(&as_user("no-pexpire"), 4), "the user needs the commands"),
