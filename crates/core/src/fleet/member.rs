@@ -1,6 +1,7 @@
 //! The state machine of a member.
 
 mod change;
+mod left;
 mod proof;
 mod telling;
 #[cfg(test)]
@@ -9,6 +10,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use self::left::LeftMembers;
 use self::telling::Telling;
 use super::message::{FleetKeep, FleetVerdict, Message};
 use super::owned::{Entry, Holder, Known, Owned, Phase};
@@ -114,21 +116,6 @@ struct Past {
     view: Option<View>,
 }
 
-/// A member that has said that it leaves.
-#[derive(Clone, Copy, Debug)]
-struct Left {
-    id: MemberId,
-    /// The time until which lists may still name it, and messages of it may still come.
-    until_ms: Millis,
-    /// True if another instance takes its undecided traces, and reports them.
-    hands_over: bool,
-}
-
-/// Returns true if another instance reports the traces of this member.
-fn has_handed_over(left: &[Left], member: MemberId) -> bool {
-    left.iter().any(|left| left.id == member && left.hands_over)
-}
-
 /// A member of a fleet.
 #[derive(Debug)]
 pub struct Member {
@@ -143,8 +130,7 @@ pub struct Member {
     /// The members with other policies.
     others: View,
     past: VecDeque<Past>,
-    /// Members that have said that they leave.
-    left: Vec<Left>,
+    left: LeftMembers,
     owned: Owned,
     proofs: Proofs,
     /// The proofs that are to be told after changes of the members.
@@ -181,7 +167,7 @@ impl Member {
             view: View::new([own]),
             others: View::default(),
             past: VecDeque::new(),
-            left: Vec::new(),
+            left: LeftMembers::default(),
             owned: Owned::new(settings.kept_ids, settings.dropped_ids, hasher.clone()),
             proofs: Proofs::new(repeat_ms, waits.retain_ms, proofs_max, hasher),
             tellings: VecDeque::new(),
@@ -279,7 +265,7 @@ impl Member {
         let is_same = config == self.config;
         match message {
             _ if from == self.own => self.out.counts.foreign_messages += 1,
-            Message::Summary { .. } if has_handed_over(&self.left, from) => self.out.counts.foreign_messages += 1,
+            Message::Summary { .. } if self.left.has_handed_over(from) => self.out.counts.foreign_messages += 1,
             Message::Summary { id, due_in_ms, trigger, waits, summary } if is_same => {
                 let holder = Holder { id: from, summary, waits, may_grow: due_in_ms > 0 };
                 self.take_summary(id, holder, (due_in_ms, trigger), now_ms);
@@ -312,7 +298,7 @@ impl Member {
     /// there may be more to do.
     pub fn tick(&mut self, traces_max: usize, now_ms: Millis) -> bool {
         self.past.retain(|past| past.until_ms > now_ms);
-        self.left.retain(|left| left.until_ms > now_ms);
+        self.left.forget_old(now_ms);
         self.proofs.forget_old(now_ms);
         let more = self.tell_changes(traces_max, now_ms);
         self.out.counts.given_up_proofs += self.proofs.take_given_up();
@@ -439,9 +425,9 @@ impl Member {
 
     /// Returns the summary of all spans of a trace, without those that another instance reports now.
     fn merged(&mut self, id: TraceId) -> Option<Summary> {
-        if self.owned.get(id)?.phase == Phase::Waiting && !self.left.is_empty() {
+        if self.owned.get(id)?.phase == Phase::Waiting && self.left.len() > 0 {
             let left = &self.left;
-            self.owned.retain_holders(id, |holder| !has_handed_over(left, holder));
+            self.owned.retain_holders(id, |holder| !left.has_handed_over(holder));
         }
         self.owned.get(id).map(|entry| entry.merged(self.policies.generation()))
     }

@@ -110,14 +110,18 @@ impl Entry {
         if self.holders.len() >= HOLDERS_MAX {
             return false;
         }
-        let generation = holder.summary.generation;
         self.holders.push(holder);
         match (&mut self.sum, self.holders.last()) {
             (Some(sum), Some(last)) => sum.merge(&last.summary),
-            _ if self.holders.len() >= SUM_MIN => self.sum = Some(Box::new(sum_of(&self.holders, generation))),
-            _ => {}
+            _ => self.sum_up(),
         }
         true
+    }
+
+    /// Sums the summaries up, if there are many.
+    fn sum_up(&mut self) {
+        let last = self.holders.last().filter(|_| self.holders.len() >= SUM_MIN);
+        self.sum = last.map(|last| Box::new(sum_of(&self.holders, last.summary.generation)));
     }
 }
 
@@ -214,7 +218,7 @@ impl Owned {
         }
         self.entry_heap_bytes -= entry.heap_bytes();
         entry.holders.retain(|holder| is_kept(holder.id));
-        entry.sum = None;
+        entry.sum_up();
         self.entry_heap_bytes += entry.heap_bytes();
         if entry.holders.is_empty() {
             self.remove(id);

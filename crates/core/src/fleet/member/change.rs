@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use super::telling::Change;
-use super::{
-    Left, MEMBERS_MAX, Member, MemberFacts, MemberId, MemberSettings, MemberWaits, Message, Moved, Past, View,
-};
+use super::{MEMBERS_MAX, Member, MemberFacts, MemberId, MemberSettings, MemberWaits, Message, Moved, Past, View};
 use crate::sampling::{ConfigMark, Policies};
 use crate::tail::table::Millis;
 
@@ -15,9 +13,6 @@ const PAST_MAX: usize = 64;
 /// The least time for which a member that has left may still be in lists.
 const LEFT_MS: Millis = 10_000;
 
-/// The most members that are remembered as having left.
-pub(super) const LEFT_MAX: usize = MEMBERS_MAX;
-
 impl Member {
     /// Takes the list of all members; see [`MEMBERS_MAX`]. This member counts whether it is listed or not.
     pub fn set_members(&mut self, mut listed: Vec<MemberFacts>, now_ms: Millis) {
@@ -25,7 +20,7 @@ impl Member {
         listed.truncate(MEMBERS_MAX);
         self.listed = listed;
         let (left, own) = (&self.left, self.own);
-        let is_there = |id: MemberId| id != own && !left.iter().any(|left| left.id == id);
+        let is_there = |id: MemberId| id != own && !left.contains(id);
         let listed = self.listed.iter().filter(|facts| is_there(facts.id));
         let (same, others): (Vec<&MemberFacts>, Vec<&MemberFacts>) =
             listed.partition(|facts| facts.config == self.config);
@@ -84,16 +79,8 @@ impl Member {
         // As long as a trace can wait that it has reported.
         let MemberSettings { waits, grace_ms, report_ms, .. } = self.settings;
         let until_ms = now_ms + LEFT_MS.max(waits.trace_wait_ms_max + grace_ms + report_ms);
-        match self.left.iter_mut().find(|left| left.id == from) {
-            // It has said so before.
-            Some(left) if left.hands_over || !hands_over => return,
-            Some(left) => (left.hands_over, left.until_ms) = (true, until_ms),
-            None => {
-                if self.left.len() >= LEFT_MAX {
-                    self.left.remove(0);
-                }
-                self.left.push(Left { id: from, until_ms, hands_over });
-            }
+        if !self.left.add(from, hands_over, until_ms) {
+            return;
         }
         let listed = std::mem::take(&mut self.listed);
         self.set_members(listed, now_ms);

@@ -1,6 +1,6 @@
 //! The bounds of a member, and what it does when it reaches them.
 
-use super::change::LEFT_MAX;
+use super::left::LEFT_MAX;
 use super::*;
 use crate::fleet::tests::fact;
 use crate::sampling::NameMark;
@@ -109,7 +109,7 @@ fn a_member_that_says_again_that_it_leaves_costs_nothing() {
 fn a_number_that_was_never_a_member_cannot_leave() {
     let mut member = member();
     (10..2_000).for_each(|from| leaves(&mut member, from, true));
-    assert!(member.left.is_empty());
+    assert_eq!(member.left.len(), 0);
     assert_eq!(member.out().counts.foreign_messages, 1_990);
     // The list without it may come before its message.
     member.set_members(vec![facts(1, 1)], 100);
@@ -202,6 +202,20 @@ fn the_summaries_of_many_holders_are_summed_up_as_they_come() {
             assert_eq!(entry.merged(0), expected);
         }
     }
+}
+
+#[test]
+fn the_sum_of_many_summaries_stays_when_some_holders_hand_over() {
+    let mut member = member();
+    member.settings = MemberSettings { trace_bytes_max: 1 << 20, ..SETTINGS };
+    member.set_members((2..30).map(|id| facts(id, 1)).collect(), 50);
+    (2..30).for_each(|from| hears(&mut member, from, dropped(1), 5_000, 100));
+    let bytes = member.owned.entry_bytes();
+    (2..12).for_each(|from| leaves(&mut member, from, true));
+    hears(&mut member, 20, dropped(1), 5_000, 200);
+    assert_eq!(member.merged(dropped(1)).unwrap().span_count, 18);
+    assert_eq!(member.owned.get(dropped(1)).unwrap().holders.len(), 18);
+    assert_eq!(member.owned.entry_bytes(), bytes, "it need not be made again for each summary");
 }
 
 #[test]
