@@ -39,10 +39,13 @@ pub const BATCHES_MAX: usize = 32;
 /// The most batches in one call, and the bytes from which on it takes no more.
 const CALL_BATCHES_MAX: usize = 16;
 const CALL_BYTES: usize = 256 << 10;
-/// The most bytes of memory of a link: the batches that wait on both sides, those of a call, which the client packs and copies,
-/// and an answer, which the client reads and takes apart.
+/// The copies of the batches of a call: themselves, their commands, the commands of the call, these as bytes, and the buffer of
+/// the connection.
+const CALL_COPIES: usize = 5;
+/// The most bytes of memory of a link: the batches that wait on both sides, those of a call with their copies, and an answer,
+/// which the client reads and takes apart.
 pub const BYTES_MAX: usize =
-    2 * BATCHES_MAX * RECEIVED_BYTES_MAX + 3 * (CALL_BYTES + RECEIVED_BYTES_MAX) + 2 * READ_BYTES_MAX;
+    2 * BATCHES_MAX * RECEIVED_BYTES_MAX + CALL_COPIES * (CALL_BYTES + RECEIVED_BYTES_MAX) + 2 * READ_BYTES_MAX;
 /// The time that the last batches have when the member leaves.
 const LEAVE_TIME: Duration = Duration::from_millis(800);
 

@@ -183,3 +183,10 @@ async fn a_token_that_is_refused_is_not_requested_with_each_read() {
     let requests = metadata.requests().len() - 1;
     assert!((1..=3).contains(&requests), "{requests}");
 }
+
+#[test]
+fn the_document_says_what_a_link_takes() {
+    let tenths = (BYTES_MAX * 10).div_ceil(1 << 20);
+    let text = format!("{}.{} MiB for batches on their way", tenths / 10, tenths % 10);
+    assert!(include_str!("../../../docs/fleet.md").contains(&text), "{text}");
+}
