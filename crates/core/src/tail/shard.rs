@@ -495,12 +495,24 @@ impl Shard {
         self.rescuable.first()
     }
 
-    /// Releases up to `traces_max` rescuable traces whose window ends by `until`, the oldest first.
-    pub(super) fn shed_rescuable(&mut self, until: Moment, traces_max: usize, round: &mut WorkRound<'_>) {
+    /// Releases up to `traces_max` rescuable traces, whatever their age. Returns true if there may be more of them.
+    pub(super) fn release_rescuable(&mut self, traces_max: usize, round: &mut WorkRound<'_>) -> bool {
+        let more =
+            round.slice(traces_max, |round| self.rescuable.pop().map(|due| self.release_if_rescuable(due, round)));
+        self.let_go_of_released(round);
+        more
+    }
+
+    /// Releases up to `traces_max` rescuable traces whose window ends by `until`, the oldest first. Returns the number of
+    /// entries of the queue that it has removed.
+    pub(super) fn shed_rescuable(&mut self, until: Moment, traces_max: usize, round: &mut WorkRound<'_>) -> usize {
+        let before = self.rescuable.len();
         round.slice(traces_max, |round| {
             self.rescuable.pop_until(until).map(|due| self.release_if_rescuable(due, round))
         });
+        let removed = before - self.rescuable.len();
         self.let_go_of_released(round);
+        removed
     }
 
     fn release_if_rescuable(&mut self, due: Due, round: &mut WorkRound<'_>) {

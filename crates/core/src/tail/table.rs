@@ -491,7 +491,7 @@ impl Table {
     /// Decides a slice of all pending traces and lets go of rescuable ones, because the process is shutting down.
     /// Returns true if there is more to do.
     pub fn drain(&self, now_ms: Millis, out: &mut RoundOutcome) -> bool {
-        let shed = self.shed(SLICE_TRACES, now_ms, out);
+        let shed = self.each_shard(now_ms, out, |shard, round| shard.release_rescuable(SLICE_TRACES, round));
         let decided =
             self.each_shard(now_ms, out, |shard, round| shard.decide_oldest(SLICE_TRACES, Trigger::Shutdown, round));
         shed || decided

@@ -25,7 +25,7 @@ impl Table {
     pub fn relieve(&self, now_ms: Millis, out: &mut RoundOutcome) -> bool {
         let rescue_bytes_max = self.in_force.see().limits.rescue_bytes_max;
         let is_over = self.shards.rescuable_bytes() > rescue_bytes_max || self.budget.over(ladder::RESCUE) > 0;
-        if is_over && self.shed(RELIEF_SLICE_TRACES, now_ms, out) {
+        if is_over && self.shed(RELIEF_SLICE_TRACES, now_ms, out) > 0 {
             return true;
         }
         self.budget.over(ladder::EARLY) > 0 && self.decide_early(RELIEF_SLICE_TRACES, now_ms, out)
@@ -35,7 +35,7 @@ impl Table {
     /// the space that it frees shows only a moment later.
     pub fn relieve_disk(&self, now_ms: Millis, out: &mut RoundOutcome) {
         let Some(disk) = self.budget.disk() else { return };
-        let shed = disk.is_over(ladder::RESCUE) && self.shed(DISK_SLICE_TRACES, now_ms, out);
+        let shed = disk.is_over(ladder::RESCUE) && self.shed(DISK_SLICE_TRACES, now_ms, out) > 0;
         if disk.is_over(ladder::EARLY) && !shed {
             self.decide_early(DISK_SLICE_TRACES, now_ms, out);
         }
@@ -64,10 +64,17 @@ impl Table {
             if let Some(taken) = take() {
                 return Some(taken);
             }
-            traces_left = traces_left.checked_sub(SHARDS)?;
-            if !self.shed(1, now_ms, out) && !self.decide_early(1, now_ms, out) {
-                return take();
+            if traces_left == 0 {
+                return None;
             }
+            let mut traces = self.shed(1, now_ms, out);
+            if traces == 0 {
+                if !self.decide_early(1, now_ms, out) {
+                    return take();
+                }
+                traces = SHARDS;
+            }
+            traces_left = traces_left.saturating_sub(traces);
         }
     }
 
@@ -79,19 +86,20 @@ impl Table {
     }
 
     /// Releases the oldest rescuable traces: of each shard up to `traces_max` of those whose window ends within
-    /// [`SHED_STEP_MS`] of the first one. Returns true if there was any.
+    /// [`SHED_STEP_MS`] of the first one. Returns the number of traces, or more; 0 if none was rescuable.
     ///
     /// The shards do not release equal numbers, because then a shard that gets few traces would run empty, while another one
     /// would keep old traces, and with them the memory that they share with many others.
-    pub(super) fn shed(&self, traces_max: usize, now_ms: Millis, out: &mut RoundOutcome) -> bool {
-        let Some(first) = self.shards.first_rescuable() else { return false };
+    fn shed(&self, traces_max: usize, now_ms: Millis, out: &mut RoundOutcome) -> usize {
+        let Some(first) = self.shards.first_rescuable() else { return 0 };
         let until = first.after(SHED_STEP_MS);
+        let mut shed = 0;
         for at in (0..self.shards.count()).filter(|&at| self.shards.has_rescuable(at, until)) {
             let mut shard = self.shards.lock(at);
             let in_force = self.in_force.see();
-            shard.shed_rescuable(until, traces_max, &mut self.round(&in_force, now_ms, out));
+            shed += shard.shed_rescuable(until, traces_max, &mut self.round(&in_force, now_ms, out));
         }
-        true
+        shed
     }
 
     fn decide_early(&self, traces_max: usize, now_ms: Millis, out: &mut RoundOutcome) -> bool {
