@@ -11,7 +11,7 @@ const RELIEF_SLICE_TRACES: usize = SLICE_TRACES / SHARDS;
 /// Traces of each shard that one slice decides or lets go to make room on the disk.
 const DISK_SLICE_TRACES: usize = 32;
 
-/// The time, in milliseconds, between the ends of the rescue windows of traces that one slice lets go.
+/// The time, in milliseconds, within which the rescue windows end of traces that are let go in any order.
 const SHED_STEP_MS: u32 = 100;
 
 /// The most traces that are decided or let go to make room for one request: a few milliseconds of work.
@@ -25,7 +25,7 @@ impl Table {
     pub fn relieve(&self, now_ms: Millis, out: &mut RoundOutcome) -> bool {
         let rescue_bytes_max = self.in_force.see().limits.rescue_bytes_max;
         let is_over = self.shards.rescuable_bytes() > rescue_bytes_max || self.budget.over(ladder::RESCUE) > 0;
-        if is_over && self.shed(RELIEF_SLICE_TRACES, now_ms, out) > 0 {
+        if is_over && self.shed(RELIEF_SLICE_TRACES * SHARDS, now_ms, out) {
             return true;
         }
         self.budget.over(ladder::EARLY) > 0 && self.decide_early(RELIEF_SLICE_TRACES, now_ms, out)
@@ -35,7 +35,7 @@ impl Table {
     /// the space that it frees shows only a moment later.
     pub fn relieve_disk(&self, now_ms: Millis, out: &mut RoundOutcome) {
         let Some(disk) = self.budget.disk() else { return };
-        let shed = disk.is_over(ladder::RESCUE) && self.shed(DISK_SLICE_TRACES, now_ms, out) > 0;
+        let shed = disk.is_over(ladder::RESCUE) && self.shed(DISK_SLICE_TRACES * SHARDS, now_ms, out);
         if disk.is_over(ladder::EARLY) && !shed {
             self.decide_early(DISK_SLICE_TRACES, now_ms, out);
         }
@@ -64,17 +64,10 @@ impl Table {
             if let Some(taken) = take() {
                 return Some(taken);
             }
-            if traces_left == 0 {
-                return None;
+            traces_left = traces_left.checked_sub(SHARDS)?;
+            if !self.shed(SHARDS, now_ms, out) && !self.decide_early(1, now_ms, out) {
+                return take();
             }
-            let mut traces = self.shed(1, now_ms, out);
-            if traces == 0 {
-                if !self.decide_early(1, now_ms, out) {
-                    return take();
-                }
-                traces = SHARDS;
-            }
-            traces_left = traces_left.saturating_sub(traces);
         }
     }
 
@@ -85,21 +78,24 @@ impl Table {
         if needed_bytes > free_bytes { NoRoom::Ever { needed_bytes, free_bytes } } else { NoRoom::Now }
     }
 
-    /// Releases the oldest rescuable traces: of each shard up to `traces_max` of those whose window ends within
-    /// [`SHED_STEP_MS`] of the first one. Returns the number of traces, or more; 0 if none was rescuable.
+    /// Releases up to `traces_max` rescuable traces, the oldest first. Returns true if there was any.
     ///
     /// The shards do not release equal numbers, because then a shard that gets few traces would run empty, while another one
     /// would keep old traces, and with them the memory that they share with many others.
-    fn shed(&self, traces_max: usize, now_ms: Millis, out: &mut RoundOutcome) -> usize {
-        let Some(first) = self.shards.first_rescuable() else { return 0 };
-        let until = first.after(SHED_STEP_MS);
-        let mut shed = 0;
-        for at in (0..self.shards.count()).filter(|&at| self.shards.has_rescuable(at, until)) {
-            let mut shard = self.shards.lock(at);
-            let in_force = self.in_force.see();
-            shed += shard.shed_rescuable(until, traces_max, &mut self.round(&in_force, now_ms, out));
+    fn shed(&self, traces_max: usize, now_ms: Millis, out: &mut RoundOutcome) -> bool {
+        let mut left = traces_max;
+        while left > 0
+            && let Some(first) = self.shards.first_rescuable()
+        {
+            let (until, each) = (first.after(SHED_STEP_MS), left.div_ceil(SHARDS));
+            for at in (0..self.shards.count()).filter(|&at| self.shards.has_rescuable(at, until)) {
+                let mut shard = self.shards.lock(at);
+                let in_force = self.in_force.see();
+                let shed = shard.shed_rescuable(until, each, &mut self.round(&in_force, now_ms, out));
+                left = left.saturating_sub(shed);
+            }
         }
-        shed
+        left < traces_max
     }
 
     fn decide_early(&self, traces_max: usize, now_ms: Millis, out: &mut RoundOutcome) -> bool {

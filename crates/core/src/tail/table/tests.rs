@@ -1,6 +1,7 @@
 mod dry_run;
 mod fleet;
 mod handoff;
+mod pressure;
 mod replace;
 mod reports;
 
@@ -289,58 +290,6 @@ fn rescued_traces_and_their_later_spans_are_marked_as_rescued() {
     assert_eq!(rescued(&fixture), [false; 2]);
 }
 
-/// The traces of this sender are kept early, because an error comes second. They must not hold memory for the whole
-/// wait.
-#[test]
-fn traces_that_go_early_leave_nothing_in_the_queues() {
-    const ROUND_TRACES: u32 = 5_000;
-    let mut long = settings();
-    long.decision_wait_after_root_received = Duration::from_millis(WAIT_MS / 2);
-    long.rescue.window = Duration::from_millis(100 * WAIT_MS);
-    for is_rescued in [false, true] {
-        let mut fixture = Fixture::new(&long, 64 << 20);
-        for round in 0..20 {
-            let ids: Vec<TraceId> = (0..ROUND_TRACES).map(|n| numbered(ROUND_TRACES * round + n)).collect();
-            fixture.send(&ids.iter().map(|&id| SpanFact { root: true, ..span(id) }).collect::<Vec<_>>());
-            if is_rescued {
-                fixture.advance(WAIT_MS);
-            }
-            fixture.send(&ids.iter().map(|&id| error(id)).collect::<Vec<_>>());
-            fixture.export();
-            assert_eq!(fixture.table.held(), HeldCounts::default());
-        }
-        // Each of two queues may hold twice the traces of a round, and 64 entries for each of 64 shards.
-        let queued = fixture.table.queued();
-        assert!(queued <= 2 * (2 * ROUND_TRACES as usize + 64 * 64), "{queued} entries are left");
-    }
-}
-
-#[test]
-fn rescuable_traces_take_no_more_than_their_part_and_the_oldest_go_first() {
-    let mut small = settings();
-    small.rescue.max_bytes = Size::Bytes(600 * u64::from(SPAN_LEN));
-    // All traces are dropped.
-    small.policies.truncate(1);
-    let mut fixture = Fixture::new(&small, 64 << 20);
-    for n in 0..1_000 {
-        fixture.send(&[span(numbered(n))]);
-        fixture.advance(10);
-    }
-    (0..WAIT_MS / 10).for_each(|_| fixture.advance(10));
-    while fixture.table.relieve(fixture.now_ms, &mut fixture.out) {}
-    let held = fixture.table.held().rescuable_traces as u32;
-    assert!((560..=600).contains(&held), "{held}");
-    let mut rescued = |n: u32| {
-        let held_before = fixture.table.held().rescuable_traces;
-        fixture.send(&[error(numbered(n))]);
-        fixture.table.held().rescuable_traces < held_before
-    };
-    // Ten traces came in the time that one slice covers. No shard keeps older ones than another.
-    let oldest = 1_000 - held;
-    assert!(!(0..oldest - 10).any(&mut rescued), "the oldest are gone");
-    assert!((oldest + 10..1_000).all(rescued), "the others are not");
-}
-
 #[test]
 fn a_large_trace_is_decided_at_once_and_late_spans_follow() {
     // 100 spans reach either bound.
@@ -476,31 +425,6 @@ fn the_memory_of_policies_is_charged_from_the_start() {
     assert!((500 * 1_024..500 * 2_048).contains(&percentile), "{percentile}");
 }
 
-#[test]
-fn under_pressure_rescuable_traces_go_first_then_the_oldest_are_decided_then_requests_are_refused() {
-    let mut fixture = Fixture::new(&settings(), 4 << 20);
-    let mut sent = 0;
-    let mut send = |fixture: &mut Fixture, make: fn(TraceId) -> SpanFact| {
-        sent += 1;
-        fixture.send(&(0..10).map(|_| make(numbered(sent))).collect::<Vec<_>>())
-    };
-    (0..500).for_each(|_| assert!(send(&mut fixture, span)));
-    fixture.advance(WAIT_MS);
-    assert!(fixture.table.held().rescuable_traces > 0);
-    while fixture.out.tally.dropped[Trigger::Pressure as usize] == 0 {
-        assert!(send(&mut fixture, span), "traces that the ratio drops make room");
-    }
-    assert_eq!(fixture.table.held().rescuable_traces, 0, "rescuable traces go before any trace is decided early");
-    while send(&mut fixture, slow) {
-        assert!(fixture.budget.used_bytes() <= fixture.budget.limit_bytes() + (1 << 16));
-    }
-    // One request makes room by a limited number of decisions. The next ones decide the rest.
-    (0..10).for_each(|_| _ = send(&mut fixture, slow));
-    assert_eq!(fixture.table.held(), HeldCounts::default(), "refused only when there is nothing left to decide");
-    fixture.export();
-    assert!(send(&mut fixture, span), "there is room again after the export");
-}
-
 #[derive(Clone, Debug)]
 enum Step {
     Send(Vec<(u8, bool, u8)>),
@@ -597,45 +521,6 @@ fn the_fate_of_a_trace_is_known_from_its_first_span_until_its_verdict_is_forgott
     f.advance(WINDOW_MS);
     let gone = Fate::SampledOut { rescuable: false };
     assert_eq!(fates(&f), [kept[0], kept[1], gone, Fate::DroppedByPolicy, Fate::Unknown]);
-}
-
-/// Bodies that were admitted together need more memory for their indices than is left, and kept spans have exceeded the
-/// limit. The reserve must stay free for small requests.
-#[test]
-fn indices_leave_the_reserve_to_small_requests() {
-    const LIMIT: usize = 8 << 20;
-    let mut traces = 0u32..;
-    let mut scan = |spans: usize| {
-        let mut scan = Scan::default();
-        scan.facts.extend(traces.by_ref().take(spans).map(|number| {
-            let mut trace = id(1, true);
-            trace.0[..4].copy_from_slice(&number.to_be_bytes());
-            span(trace)
-        }));
-        scan.scopes.push(Scope::default());
-        scan
-    };
-    // Traces that are decided to make room are kept, and hold their memory.
-    let take = |fixture: &mut Fixture, scan: &Scan, claim: &Arc<Claim>| {
-        let share = fixture.budget.share().claimed(claim);
-        fixture.table.insert_within(Bytes::new(), scan, share, None, 0, &mut fixture.out)
-    };
-    let (greedy, small) = (Arc::default(), Arc::default());
-    let mut fixture = Fixture::new(&settings(), LIMIT);
-    let taken = (0..1_000).take_while(|_| take(&mut fixture, &scan(1_000), &greedy).is_ok()).count();
-    assert!(taken > 20, "{taken}");
-    let _encoded = fixture.budget.force(LIMIT / 16);
-    assert!(
-        (0..100).all(|_| take(&mut fixture, &scan(1), &small).is_ok()),
-        "100 small requests take less than what one connection may hold of the reserve"
-    );
-    assert!((0..2_000).any(|_| take(&mut fixture, &scan(1), &small).is_err()), "the reserve has an end");
-    let span_bytes = size_of::<HeldSpan>() + TRACE_BYTES;
-    let mut empty = Fixture::new(&settings(), LIMIT);
-    let too_large = take(&mut empty, &scan(LIMIT / span_bytes), &small);
-    assert!(matches!(too_large, Err(NoRoom::Ever { .. })), "the request is larger than the whole budget");
-    let large = scan(LIMIT / 100 * 70 / span_bytes);
-    assert_eq!(take(&mut empty, &large, &small), Ok(()), "an empty budget takes one request");
 }
 
 #[test]
