@@ -24,8 +24,10 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The file with the memory of the process.
 const STATUS: &str = "/proc/self/status";
-/// The most bytes of [`STATUS`]. The kernel writes some 1,500, in one read.
-const STATUS_BYTES_MAX: usize = 4_096;
+/// Bytes of one read of [`STATUS`]. The kernel writes some 1,500, and more if the process has hundreds of groups.
+const READ_BYTES: usize = 4_096;
+/// The most bytes of [`STATUS`] that are read.
+const STATUS_BYTES_MAX: usize = 1 << 20;
 
 /// The memory limit cannot be computed.
 #[derive(Debug, Error)]
@@ -74,6 +76,12 @@ pub(super) async fn watch(budget: Budget) {
     let Ok(status) = File::open(STATUS) else { return };
     let mut interval = tokio::time::interval(WATCH_INTERVAL);
     let mut unbooked = budget.share();
+    if resident_bytes(&status).is_none() {
+        tracing::warn!(
+            file = STATUS,
+            "The memory of the process cannot be measured: only the memory that it accounts for is limited."
+        );
+    }
     loop {
         interval.tick().await;
         // Without a measurement, the last one stays in force.
@@ -96,13 +104,25 @@ fn allowed_bytes(limit_bytes: usize) -> usize {
 /// Returns the memory of the process, if the system has a `/proc` (`man 5 proc_pid_status`, `RssAnon`). Excludes the
 /// pages of the program's file, which the kernel can always read again.
 fn resident_bytes(status: &File) -> Option<usize> {
-    let mut text = [0; STATUS_BYTES_MAX];
-    let length = status.read_at(&mut text, 0).ok()?;
-    // The name of a process need not be UTF-8.
-    let text = String::from_utf8_lossy(&text[..length]);
-    let resident = text.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
-    let kib: usize = resident.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
+    let (mut text, mut part) = (Vec::new(), [0; READ_BYTES]);
+    while text.len() < STATUS_BYTES_MAX {
+        let length = status.read_at(&mut part, text.len() as u64).ok()?;
+        text.extend_from_slice(&part[..length]);
+        let value = text.split_inclusive(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"RssAnon:"));
+        match value {
+            // The last line may not be complete.
+            Some([value @ .., b'\n']) => return kibibytes(value),
+            _ if length == 0 => break,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Returns the bytes that a value such as `  12345 kB` stands for.
+fn kibibytes(value: &[u8]) -> Option<usize> {
+    let kib: usize = str::from_utf8(value).ok()?.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
 }
 
 /// Returns the least of the memory limits of the process's control groups (version 2, then 1) and the machine's memory.

@@ -80,6 +80,14 @@ fn resident_memory_is_read_anew_each_time() {
         assert_eq!(resident_bytes(&known), Some(12345 * 1024));
     }
     assert_eq!(resident_bytes(&status(b"Name:\tx\n")), None);
+    for groups in [0, 900, 20_000] {
+        let text = format!("Name:\tx\nGroups:\t{}\nRssAnon:\t   12345 kB\nSeccomp:\t0\n", "1234 ".repeat(groups));
+        assert_eq!(resident_bytes(&status(text.as_bytes())), Some(12345 * 1024), "{groups} groups");
+    }
+    for offset in 0..40 {
+        let text = format!("Name:\t{}\nRssAnon:\t   12345 kB\n", "x".repeat(READ_BYTES - offset));
+        assert_eq!(resident_bytes(&status(text.as_bytes())), Some(12345 * 1024), "a line in two reads");
+    }
     let own = resident_bytes(&std::fs::File::open(STATUS).unwrap()).unwrap();
     assert!((1 << 16..1 << 40).contains(&own), "{own} bytes");
 }

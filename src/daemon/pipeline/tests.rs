@@ -41,6 +41,13 @@ fn a_pause_ends_when_a_trace_is_due() {
     let pause = pipeline.pause(hour);
     assert!(pause <= wait && pause > wait / 2, "{pause:?}");
     assert_eq!(pipeline.pause(wait / 10), wait / 10);
+    pipeline.table.budget().set_disk(99, 100);
+    assert_eq!(pipeline.pause(hour), Duration::ZERO, "the disk is nearly full");
+    pipeline.table.budget().set_disk(1, 100);
+    assert!(!pipeline.pause(hour).is_zero());
+    let _ = pipeline.arrivals.take();
+    pipeline.follow(&[], &mut RoundOutcome::default());
+    assert!(pipeline.arrivals.take(), "a verdict may plan a report that ends the pause");
     drop(pipeline.table.budget().room(1_000).unwrap().freeze());
     assert_eq!(pipeline.pause(hour), Duration::ZERO, "a block is idle, and is to be given back");
 }
