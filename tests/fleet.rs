@@ -164,11 +164,11 @@ async fn three_daemons_keep_what_one_keeps() {
     let decided = total("spansieve_fleet_owned_decisions_total", &[]);
     assert_eq!(decided, 75.0, "all but those that were kept on evidence where they came");
     let (sent, received) = ("direction=\"sent\"", "direction=\"received\"");
-    assert_eq!(
-        total("spansieve_fleet_messages_total", &[sent, "kind=\"proof\""]),
-        total("spansieve_fleet_messages_total", &[received, "kind=\"ack\""]),
-        "each proof is confirmed"
-    );
+    let confirmed = || {
+        total("spansieve_fleet_messages_total", &[sent, "kind=\"proof\""])
+            == total("spansieve_fleet_messages_total", &[received, "kind=\"ack\""])
+    };
+    eventually("each proof is confirmed", confirmed).await;
 
     // A late error brings a dropped trace back, wherever its spans are.
     let dropped = traces[5];
