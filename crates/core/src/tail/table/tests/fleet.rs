@@ -207,6 +207,12 @@ fn spans_that_the_owner_did_not_know_are_reported_after_a_drop() {
     f.advance(QUIET_MS + REPEAT_MS);
     let spans: Vec<_> = f.reports().iter().map(|report| (report.waits, report.summary.span_count)).collect();
     assert_eq!(spans.last(), Some(&(false, 2)));
+    for _ in 0..2 {
+        f.advance(REPEAT_MS);
+        let reports = f.reports();
+        assert_eq!(reports.len(), 1, "the report is repeated until the owner answers");
+        assert!(crate::tail::fleet::is_without_owner(reports[0].trigger));
+    }
     f.follow_drop(trace, Trigger::DecisionWait);
     f.advance(2 * REPEAT_MS);
     f.reports();
