@@ -1,5 +1,7 @@
 //! The policies of a configuration, compiled.
 
+mod late;
+
 use thiserror::Error;
 
 use super::answer::{Answer, BothAssumptions};
@@ -412,55 +414,6 @@ impl Policies {
         is_proven.then_some(Keep::new(prover.policy, Threshold::ALWAYS))
     }
 
-    /// Returns the verdict on a dropped trace after late spans came; `None` if it stays dropped.
-    ///
-    /// Policies that remember other traces are not asked again. The other policies are. If one of them keeps the trace,
-    /// it is kept as if the spans had come in time.
-    #[must_use]
-    pub fn rescue(&self, summary: &Summary, trace_id: TraceId) -> Option<Keep> {
-        let trace = self.trace(summary, trace_id, 0);
-        let survival = self.lasting_survival(&trace)?;
-        self.decide_keep(&trace, |keep_policy| !keep_policy.is_stateful(), |_, _| {})
-            .map(|keep| rescued(surviving(keep, survival)))
-    }
-
-    /// Returns the verdict on late spans of a dropped trace whose other spans are not in memory any more; `None` if
-    /// they are dropped, too. `summary` describes only the late spans, and only their own evidence counts.
-    #[must_use]
-    pub fn evidence(&self, summary: &Summary, trace_id: TraceId) -> Option<Keep> {
-        let trace = self.trace(summary, trace_id, 0);
-        let survival = self.lasting_survival(&trace)?;
-        let keep_policy = self.keep_policies.iter().find(|keep_policy| keep_policy.is_settled(summary))?;
-        Some(rescued(surviving(Keep::new(keep_policy.policy, Threshold::ALWAYS), survival)))
-    }
-
-    /// Returns the verdict on a trace if `summary`, of some of its spans, is evidence whatever its other spans are; `None`
-    /// if it depends on them.
-    #[must_use]
-    pub fn evidence_in_part(&self, summary: &Summary, trace_id: TraceId) -> Option<Keep> {
-        let survives = self.drop_policies.iter().all(|drop_policy| drop_policy.survives.is_settled(summary));
-        self.evidence(summary, trace_id).filter(|_| survives)
-    }
-
-    /// Returns the verdict on late spans of a kept trace. It is `keep`, the verdict on the trace, unless the late spans
-    /// alone are evidence for a less strict threshold.
-    ///
-    /// With that threshold the adjusted count is lower. With the old one, the trace would also stand for traces that
-    /// the ratio dropped. But the same evidence rescues those, and each of them counts for itself.
-    #[must_use]
-    #[inline]
-    pub fn amended(&self, keep: Keep, summary: &Summary, trace_id: TraceId) -> Keep {
-        if keep.threshold == Threshold::ALWAYS {
-            return keep;
-        }
-        match self.evidence(summary, trace_id) {
-            Some(proof) if proof.threshold < keep.threshold => {
-                Keep { policy: proof.policy, threshold: proof.threshold, ..keep }
-            }
-            _ => keep,
-        }
-    }
-
     /// Charges a kept trace of `spans` spans to the budgets, no matter which policy kept it.
     pub fn kept(&self, spans: u32, now_ms: u64) {
         let spans = spans.saturating_mul(self.members());
@@ -506,15 +459,6 @@ impl Policies {
         DecisionInput { summary, randomness, now_ms, members: self.members(), states: &self.states, assumed: None }
     }
 
-    /// Returns the threshold at which the trace survives all policies of type `drop` without state; `None` if one of
-    /// them drops it. Those with state must be asked only once for a trace, so they are left out.
-    fn lasting_survival(&self, trace: &DecisionInput<'_>) -> Option<Threshold> {
-        let lasting = self.drop_policies.iter().filter(|drop_policy| !drop_policy.survives.is_stateful());
-        lasting
-            .map(|drop_policy| drop_policy.survives.evaluate(trace))
-            .try_fold(Threshold::ALWAYS, |so_far, threshold| threshold.map(|threshold| threshold.max(so_far)))
-    }
-
     /// Returns the verdict of the keep policies for which `asked` returns true; `None` if none of them keeps the trace.
     /// Calls `answered` with their answers.
     #[inline]
@@ -549,10 +493,6 @@ impl Policies {
 /// Returns `keep` with the stricter one of its threshold and the threshold `survival` of the policies of type `drop`.
 fn surviving(keep: Keep, survival: Threshold) -> Keep {
     Keep { threshold: keep.threshold.max(survival), ..keep }
-}
-
-fn rescued(keep: Keep) -> Keep {
-    Keep { rescued: true, ..keep }
 }
 
 /// Compiles one policy after the other, with the names and the memory of earlier policies.
