@@ -6,12 +6,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::pipeline::Pipeline;
-use crate::tail::table::{Millis, RoundOutcome};
+use crate::tail::table::{Millis, RoundOutcome, SWEEP_MS};
 use crate::telemetry::Pulse;
 
-/// The interval between searches for due traces. On an idle machine no decision is late by more than this. Each search
-/// wakes the process, and finds little of what it needs in the processor's caches, so fewer searches cost less.
-pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_millis(50);
+/// The interval between searches for due traces.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(SWEEP_MS);
 
 /// The longest pause between two rounds while no trace is due. The first request ends the pause.
 const IDLE_INTERVAL: Duration = Duration::from_millis(500);

@@ -17,10 +17,7 @@ use super::{Refusal, Replay, ReplaySettings, TimedRequest};
 use crate::otlp::TraceId;
 use crate::sampling::Policies;
 use crate::tail::settings::TailSampling;
-use crate::tail::table::Millis;
-
-/// The time between two searches for due traces, as in the daemon.
-pub const SWEEP_MS: Millis = 50;
+use crate::tail::table::{Millis, SWEEP_MS};
 
 /// The time between two looks at what the table holds.
 const LOOK_MS: Millis = 100;

@@ -22,7 +22,7 @@ use crate::sampling::settings::{Policy, Rule, TokenBucket};
 use crate::sampling::{Keep, Policies, PolicyParts, Verdict, reference};
 use crate::tail::kept::KeptSpans;
 use crate::tail::settings::TailSampling;
-use crate::tail::table::RoundOutcome;
+use crate::tail::table::{RoundOutcome, SWEEP_MS};
 use crate::tail::{Decision, Table, Tally};
 
 /// The number of generated policy sets, each with [`TRACES`] traces: 10,000 traces.
@@ -34,7 +34,6 @@ const START: u64 = START_S * 1_000_000_000;
 /// them. Most policies have none.
 const END_S: [Option<u64>; 12] =
     [None, None, None, None, None, None, Some(0), Some(10), Some(11), Some(12), Some(13), Some(1_000)];
-const SWEEP_MS: u64 = 50;
 const MS: u64 = 1_000_000;
 
 /// For each trace, the verdicts with which its spans left and their numbers.

@@ -12,12 +12,13 @@ use crate::cli::progress::Progress;
 use crate::offline::input::STDIN;
 use crate::offline::inspect::{InspectedTrace, Inspector};
 use crate::offline::render::TraceView;
-use crate::offline::simulate::{Difference, SWEEP_MS, Side};
+use crate::offline::simulate::{Difference, Side};
 use crate::offline::sink_spans::SinkEncoder;
 use crate::offline::{Replay, ReplaySettings};
 use crate::otlp::TraceId;
 use crate::sampling::{Policies, PolicyParts};
 use crate::tail::settings::TailSampling;
+use crate::tail::table::SWEEP_MS;
 use crate::terminal::Paint;
 
 /// The memory that the spans of the examples may take.

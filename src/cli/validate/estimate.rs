@@ -13,7 +13,7 @@ use crate::export::settings::Export;
 use crate::sampling::Policies;
 use crate::settings::Size;
 use crate::settings::units::{display_duration, grouped};
-use crate::tail::footprint::{Footprint, Traffic};
+use crate::tail::footprint::{Additions, Footprint, Traffic};
 use crate::tail::settings::{Compress, Memory};
 
 /// Spans in a request where many services send: their exporters gather spans for seconds, and each service has few.
@@ -75,9 +75,9 @@ impl Estimate {
             kept,
         };
         // As the daemon decides it: the API answers with facts about decisions.
-        let with_facts = settings.api.listen.is_some();
+        let additions = Additions { facts: settings.api.listen.is_some(), fleet: settings.fleet.has_engine() };
         let footprint_with =
-            |memory, limit_bytes| Footprint::of(tail, memory, policies, &traffic, limit_bytes, with_facts);
+            |memory, limit_bytes| Footprint::of(tail, memory, policies, &traffic, limit_bytes, additions);
         let footprint_in = |limit_bytes| footprint_with(&settings.memory, limit_bytes);
         let export_bytes = export_bytes(&settings.export, &traffic);
         let traces_per_second = rate.spans_per_second / rate.spans_per_trace;

@@ -19,6 +19,11 @@ impl Moment {
         Moment(at_ms as u32)
     }
 
+    /// Returns the earliest of `moments`.
+    pub(super) fn first_of(moments: impl Iterator<Item = Moment>) -> Option<Moment> {
+        moments.reduce(|first, next| if next.is_before(first) { next } else { first })
+    }
+
     /// Returns the moment `ms` later.
     pub(super) fn after(self, ms: u32) -> Moment {
         Moment(self.0.wrapping_add(ms))

@@ -7,7 +7,7 @@ use super::compression::SCRATCH_BYTES_MAX;
 use super::request::{HeldSpan, Request};
 use super::services::ServiceNumber;
 use super::settings::{Compress, Memory, TailSampling};
-use super::shard::TRACE_BYTES;
+use super::shard::{FLEET_TRACE_BYTES, TRACE_BYTES};
 use super::table::TableLimits;
 use crate::budget::{ENTRY_BYTES, block_bytes};
 use crate::otlp::scan::Scope;
@@ -33,6 +33,15 @@ pub struct Traffic {
     pub kept: f64,
 }
 
+/// What a table does in addition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Additions {
+    /// It remembers facts about decisions ([`Table::with_facts`](super::Table::with_facts)).
+    pub facts: bool,
+    /// It is a part of a fleet ([`Table::with_fleet`](super::Table::with_fleet)).
+    pub fleet: bool,
+}
+
 /// Bytes of memory, by use.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Footprint {
@@ -54,8 +63,7 @@ pub struct Footprint {
 }
 
 impl Footprint {
-    /// Computes the memory that `traffic` needs with a budget of `limit_bytes`. With `with_facts` the table remembers facts
-    /// about decisions ([`Table::with_facts`](super::Table::with_facts)).
+    /// Computes the memory that `traffic` needs with a budget of `limit_bytes`.
     #[must_use]
     pub fn of(
         settings: &TailSampling,
@@ -63,12 +71,12 @@ impl Footprint {
         policies: &Policies,
         traffic: &Traffic,
         limit_bytes: usize,
-        with_facts: bool,
+        additions: Additions,
     ) -> Self {
         let mut limits = TableLimits::new(settings, limit_bytes);
-        limits.remembers_facts = with_facts;
+        limits.remembers_facts = additions.facts;
         let wait = settings.decision_wait.as_secs_f64();
-        let index_per_span = index_bytes_per_span(policies, traffic);
+        let index_per_span = index_bytes_per_span(policies, traffic, additions);
         let rescue_window = settings.rescue.window.as_secs_f64();
         let is_compressed = memory.compress == Compress::Lz4;
         // The bound of rescue counts the bytes of spans as they were sent.
@@ -105,9 +113,10 @@ fn held_seconds(wait: f64, is_compressed: bool) -> f64 {
 }
 
 /// Returns the bytes that the table takes for a span beside its body.
-fn index_bytes_per_span(policies: &Policies, traffic: &Traffic) -> f64 {
+fn index_bytes_per_span(policies: &Policies, traffic: &Traffic, additions: Additions) -> f64 {
     let request = size_of::<Request>() + ENTRY_BYTES + size_of::<Scope>() + size_of::<ServiceNumber>();
-    let fragment = TRACE_BYTES + policies.summary_heap_bytes();
+    let fleet_bytes = if additions.fleet { FLEET_TRACE_BYTES } else { 0 };
+    let fragment = TRACE_BYTES + fleet_bytes + policies.summary_heap_bytes();
     size_of::<HeldSpan>() as f64
         + request as f64 / traffic.spans_per_request
         + fragment as f64 / traffic.spans_per_fragment

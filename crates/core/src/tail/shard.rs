@@ -188,8 +188,7 @@ impl Shard {
     /// Returns the moment at which a trace may have to be looked at next; `None` if no trace is held.
     pub(super) fn first_due(&self) -> Option<Moment> {
         let queues = [&self.waiting, &self.rooted, &self.rescuable].map(DueQueue::first);
-        let moments = queues.into_iter().chain([self.due_reports.first()]).flatten();
-        moments.reduce(|first, next| if next.is_before(first) { next } else { first })
+        Moment::first_of(queues.into_iter().chain([self.due_reports.first()]).flatten())
     }
 
     /// Returns the number of entries, live and stale, in the queues.
@@ -481,34 +480,26 @@ impl Shard {
         self.traces.get(slot).map(|trace| policies.counted() != 0 && !policies.may_keep(&trace.summary))
     }
 
-    /// Releases up to `traces_max` rescuable traces whose window is over. Returns true if there may be more of them.
-    pub(super) fn expire_rescuable(&mut self, traces_max: usize, round: &mut WorkRound<'_>) -> bool {
-        let more = round.slice(traces_max, |round| {
-            self.rescuable.pop_due(round.now_ms).map(|due| self.release_if_rescuable(due, round))
-        });
-        self.let_go_of_released(round);
-        more
-    }
-
     /// Returns the end of the rescue window of the oldest rescuable trace.
     pub(super) fn first_rescuable(&self) -> Option<Moment> {
         self.rescuable.first()
     }
 
-    /// Releases up to `traces_max` rescuable traces, whatever their age. Returns true if there may be more of them.
-    pub(super) fn release_rescuable(&mut self, traces_max: usize, round: &mut WorkRound<'_>) -> bool {
-        let more =
-            round.slice(traces_max, |round| self.rescuable.pop().map(|due| self.release_if_rescuable(due, round)));
-        self.let_go_of_released(round);
-        more
-    }
-
-    /// Releases up to `traces_max` rescuable traces whose window ends by `until`, the oldest first. Returns the number of
-    /// entries of the queue that it has removed.
-    pub(super) fn shed_rescuable(&mut self, until: Moment, traces_max: usize, round: &mut WorkRound<'_>) -> usize {
+    /// Releases up to `traces_max` rescuable traces, the oldest first; with `until`, only those whose window ends by then.
+    /// Returns the number of entries of the queue that it has removed.
+    pub(super) fn release_rescuable(
+        &mut self,
+        until: Option<Moment>,
+        traces_max: usize,
+        round: &mut WorkRound<'_>,
+    ) -> usize {
         let before = self.rescuable.len();
         round.slice(traces_max, |round| {
-            self.rescuable.pop_until(until).map(|due| self.release_if_rescuable(due, round))
+            let due = match until {
+                Some(until) => self.rescuable.pop_until(until),
+                None => self.rescuable.pop(),
+            };
+            due.map(|due| self.release_if_rescuable(due, round))
         });
         let removed = before - self.rescuable.len();
         self.let_go_of_released(round);

@@ -4,7 +4,6 @@
 //! read without the lock, and the glances of all shards lie together in a few lines of the processor's cache. So a search
 //! touches only the shards that have work.
 
-use std::fmt::Debug;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -91,8 +90,7 @@ impl Shards {
 
     /// Returns the end of the rescue window of the oldest rescuable trace of all shards; `None` if there is none.
     pub(super) fn first_rescuable(&self) -> Option<Moment> {
-        let moments = self.glances.iter().filter_map(|glance| read(&glance.rescuable));
-        moments.reduce(|first, next| if next.is_before(first) { next } else { first })
+        Moment::first_of(self.glances.iter().filter_map(|glance| read(&glance.rescuable)))
     }
 
     /// Returns true if a trace of the shard `at` is rescuable, and its window ends by `until`.

@@ -17,6 +17,7 @@ use self::arrivals::{Arrivals, refresh};
 pub use self::fleet::AgainCursor;
 use super::compression::{Compression, SCRATCH_BYTES_MAX};
 use super::decision::DecisionLog;
+use super::due::Moment;
 use super::fate::{Fate, TraceReport};
 use super::fleet::{FleetReports, TableFleet};
 use super::held_spans::HeldSpans;
@@ -42,6 +43,11 @@ use crate::tail::settings::TailSampling;
 
 /// Milliseconds of a monotonic clock.
 pub type Millis = u64;
+
+/// Milliseconds between two searches for due traces: calls of [`Table::sweep`] for all shards. On an idle machine no decision
+/// is late by more than this. Each search wakes the process, and finds little of what it needs in the processor's caches, so
+/// fewer searches cost less.
+pub const SWEEP_MS: Millis = 50;
 
 /// The number of shards, as a power of 2. There are many, so that the hash table of a shard is small and its growth
 /// never stalls requests for long.
@@ -453,7 +459,9 @@ impl Table {
         let mut guard = self.shards.lock(shard);
         let in_force = self.in_force.see();
         let mut round = self.round(&in_force, now_ms, out);
-        let expired = guard.expire_rescuable(SLICE_TRACES, &mut round);
+        let now = Moment::new(now_ms);
+        guard.release_rescuable(Some(now), SLICE_TRACES, &mut round);
+        let expired = guard.first_rescuable().is_some_and(|end| !now.is_before(end));
         let decided = guard.decide_due(SLICE_TRACES, &mut round);
         let reported = guard.report_due(SLICE_TRACES, &mut round);
         expired || decided || reported
@@ -491,7 +499,10 @@ impl Table {
     /// Decides a slice of all pending traces and lets go of rescuable ones, because the process is shutting down.
     /// Returns true if there is more to do.
     pub fn drain(&self, now_ms: Millis, out: &mut RoundOutcome) -> bool {
-        let shed = self.each_shard(now_ms, out, |shard, round| shard.release_rescuable(SLICE_TRACES, round));
+        let shed = self.each_shard(now_ms, out, |shard, round| {
+            shard.release_rescuable(None, SLICE_TRACES, round);
+            shard.first_rescuable().is_some()
+        });
         let decided =
             self.each_shard(now_ms, out, |shard, round| shard.decide_oldest(SLICE_TRACES, Trigger::Shutdown, round));
         shed || decided

@@ -8,6 +8,7 @@ use crate::otlp::{ByteRange, TraceId};
 use crate::sampling::settings::{Policy, Rule};
 use crate::settings::Size;
 use crate::tail::Table;
+use crate::tail::fleet::{FleetTimes, TableFleet};
 use crate::tail::settings::{DecisionCache, Rescue};
 use crate::tail::table::RoundOutcome;
 
@@ -53,12 +54,16 @@ fn request(number: u64) -> Scan {
 
 /// Sends the traffic for `seconds`, with bodies that have no blocks. Returns the bytes that the table then holds, and
 /// the computed ones.
-fn measured(rescue: &Rescue, seconds: u64, with_facts: bool) -> (f64, Footprint) {
+fn measured(rescue: &Rescue, seconds: u64, additions: Additions) -> (f64, Footprint) {
     let settings = settings(rescue);
     let policies = Arc::new(Policies::compile(&settings.policies, false).unwrap());
     let budget = Budget::new(LIMIT_BYTES);
     let table = Table::seeded(&settings, Arc::clone(&policies), budget.clone(), 1);
-    let table = if with_facts { table.with_facts() } else { table };
+    let table = if additions.facts { table.with_facts() } else { table };
+    let times = FleetTimes { quiet_ms: 250, repeat_ms: 1_000, verdict_wait_ms: 3_000 };
+    // No other instance can be reached, so the table decides by itself.
+    let fleet = Arc::new(TableFleet::new(times));
+    let table = if additions.fleet { table.with_fleet(fleet) } else { table };
     let mut out = RoundOutcome::default();
     for number in 0..seconds * 1_000 / MILLIS_BETWEEN {
         let now_ms = number * MILLIS_BETWEEN;
@@ -70,7 +75,7 @@ fn measured(rescue: &Rescue, seconds: u64, with_facts: bool) -> (f64, Footprint)
         }
         while table.relieve(now_ms, &mut out) {}
     }
-    let footprint = Footprint::of(&settings, &Memory::default(), &policies, &TRAFFIC, LIMIT_BYTES, with_facts);
+    let footprint = Footprint::of(&settings, &Memory::default(), &policies, &TRAFFIC, LIMIT_BYTES, additions);
     (budget.used_bytes() as f64, footprint)
 }
 
@@ -82,24 +87,27 @@ fn assert_near(measured: f64, computed: f64) {
 #[test]
 fn the_estimate_is_what_the_table_charges() {
     let off = Rescue { window: Duration::ZERO, max_bytes: Size::Percent(0.0) };
-    let (bytes, footprint) = measured(&off, 12, false);
+    let (bytes, footprint) = measured(&off, 12, Additions::default());
     assert_near(bytes, footprint.required() - footprint.blocks);
     assert_eq!((footprint.rescue, footprint.rescue_unbounded), (0.0, 0.0));
-    let (with_facts, more) = measured(&off, 12, true);
+    let (with_facts, more) = measured(&off, 12, Additions { facts: true, ..Additions::default() });
     assert!(more.caches > footprint.caches);
     assert_eq!(with_facts - bytes, more.caches - footprint.caches, "the facts are charged from the start");
+    let (in_a_fleet, more) = measured(&off, 12, Additions { fleet: true, ..Additions::default() });
+    assert_near(in_a_fleet, more.required() - more.blocks);
+    assert!(more.index > footprint.index);
 }
 
 #[test]
 fn rescue_is_estimated_by_its_window_and_by_its_bound() {
     // The window ends first.
     let (bytes, footprint) =
-        measured(&Rescue { window: Duration::from_secs(3), max_bytes: Size::Percent(25.0) }, 12, false);
+        measured(&Rescue { window: Duration::from_secs(3), max_bytes: Size::Percent(25.0) }, 12, Additions::default());
     assert_near(bytes, footprint.required() - footprint.blocks + footprint.rescue);
     assert_eq!(footprint.rescue, footprint.rescue_unbounded);
     // The bound is reached first.
     let bounded = Rescue { window: Duration::from_secs(60), max_bytes: Size::Bytes(2 << 20) };
-    let (bytes, footprint) = measured(&bounded, 12, false);
+    let (bytes, footprint) = measured(&bounded, 12, Additions::default());
     assert_near(bytes, footprint.required() - footprint.blocks + footprint.rescue);
     assert!(footprint.rescue < footprint.rescue_unbounded / 10.0);
 }

@@ -46,7 +46,7 @@ pub(super) struct DropNotes(u16);
 
 impl DropNotes {
     const UNREPRESENTED: u16 = 1 << (u16::BITS - 1);
-    /// Late spans have come since the last report to the fleet.
+    /// There are spans of which the owner does not know, and which no report since they came has named.
     const NEW_LATE: u16 = 1 << (u16::BITS - 2);
     /// The owner has not answered the last report of late spans.
     const ASKED: u16 = 1 << (u16::BITS - 3);
@@ -68,7 +68,13 @@ impl DropNotes {
 
     pub(super) fn add_late(&mut self, spans: u32) {
         let late_spans = self.late_spans().saturating_add(spans).min(DropNotes::LATE_SPANS_MAX.into());
-        self.0 = self.0 & !DropNotes::LATE_SPANS_MAX | DropNotes::NEW_LATE | late_spans as u16;
+        self.0 = self.0 & !DropNotes::LATE_SPANS_MAX | late_spans as u16;
+        self.note_unknown();
+    }
+
+    /// Notes that there are spans of which the owner does not know.
+    pub(super) fn note_unknown(&mut self) {
+        self.0 |= DropNotes::NEW_LATE;
     }
 
     /// Returns true if there are late spans of which the owner may not know.

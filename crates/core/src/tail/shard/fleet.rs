@@ -42,11 +42,11 @@ pub(super) struct DueReports {
     marks: HashMap<SlotNumber, Mark, RandomState>,
 }
 
-impl DueReports {
-    fn is_live(&self, due: Due) -> bool {
-        self.marks.get(&due.slot).is_some_and(|mark| mark.next == Some(due.at))
-    }
+fn is_live(marks: &HashMap<SlotNumber, Mark, RandomState>, due: Due) -> bool {
+    marks.get(&due.slot).is_some_and(|mark| mark.next == Some(due.at))
+}
 
+impl DueReports {
     /// Plans a report of the trace in `slot`, unless one is planned. It is due after `wait_ms`, or at the earliest time
     /// that is allowed.
     fn plan(&mut self, slot: SlotNumber, wait_ms: Millis, now_ms: Millis) {
@@ -59,7 +59,7 @@ impl DueReports {
         mark.next = Some(at);
         self.queue.push(at, slot);
         let DueReports { queue, marks } = self;
-        queue.prune(marks.len(), |due| marks.get(&due.slot).is_some_and(|mark| mark.next == Some(due.at)));
+        queue.prune(marks.len(), |due| is_live(marks, due));
     }
 
     fn reported(&mut self, slot: SlotNumber, not_before: Moment) {
@@ -99,7 +99,7 @@ impl Shard {
     pub(in crate::tail) fn report_due(&mut self, traces_max: usize, round: &mut WorkRound<'_>) -> bool {
         round.slice(traces_max, |round| {
             let due = self.due_reports.queue.pop_due(round.now_ms)?;
-            if self.due_reports.is_live(due) {
+            if is_live(&self.due_reports.marks, due) {
                 self.report_now(due.slot, round);
             }
             Some(())
@@ -266,7 +266,7 @@ impl Shard {
     fn report_unknown(&mut self, slot: SlotNumber, round: &WorkRound<'_>) {
         let Some(trace) = self.traces.get_mut(slot) else { return };
         if let HeldState::Dropped { notes, .. } = &mut trace.state {
-            notes.add_late(0);
+            notes.note_unknown();
             self.plan_report(slot, round);
         }
     }

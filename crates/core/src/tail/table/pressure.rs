@@ -83,15 +83,15 @@ impl Table {
     /// The shards do not release equal numbers, because then a shard that gets few traces would run empty, while another one
     /// would keep old traces, and with them the memory that they share with many others.
     fn shed(&self, traces_max: usize, now_ms: Millis, out: &mut RoundOutcome) -> bool {
-        let mut left = traces_max;
+        let (mut left, mut in_force) = (traces_max, self.in_force.see());
         while left > 0
             && let Some(first) = self.shards.first_rescuable()
         {
             let (until, each) = (first.after(SHED_STEP_MS), left.div_ceil(SHARDS));
             for at in (0..self.shards.count()).filter(|&at| self.shards.has_rescuable(at, until)) {
                 let mut shard = self.shards.lock(at);
-                let in_force = self.in_force.see();
-                let shed = shard.shed_rescuable(until, each, &mut self.round(&in_force, now_ms, out));
+                self.in_force.refresh(&mut in_force);
+                let shed = shard.release_rescuable(Some(until), each, &mut self.round(&in_force, now_ms, out));
                 left = left.saturating_sub(shed);
             }
         }
