@@ -1,5 +1,5 @@
-"""Shared parts of compare.py and growth.py: building, the programs under test, a network namespace, a journal of runs
-that makes both scripts resumable, and statistics.
+"""Shared parts of compare.py, growth.py, features.py and fleet.py: building, the programs under test, a
+network namespace, a journal of runs that makes the first two resumable, and statistics.
 
 The rig (load generator, recording Cloud Trace, the Go Collector, bench.py, scenarios.py) is beside the repository, in
 ../shared/rig. Its rig.py is imported from there.

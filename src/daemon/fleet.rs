@@ -185,7 +185,7 @@ pub(super) enum Command {
     Replace(ConfigMark, Arc<Policies>),
     /// Other waits are in force.
     SetWaits(MemberWaits),
-    /// Traces are handed over from now on, and no verdict is to be followed until the member leaves.
+    /// Traces are handed over from now on, and no verdict is to be followed until [`Command::Resume`].
     Pause(oneshot::Sender<()>),
     /// Another instance has taken undecided traces, and reports them.
     Announce(oneshot::Sender<()>),

@@ -384,7 +384,7 @@ pub const TABLE: &[Description] = &[
     counter(
         "spansieve_fleet_early_decisions_total",
         &[],
-        "Those of them that it decided before their time, because it remembers no more summaries.",
+        "Traces that this member decided as their owner before their time, because it remembers no more summaries.",
     ),
     counter(
         "spansieve_fleet_split_traces_total",
