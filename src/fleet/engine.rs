@@ -133,6 +133,9 @@ pub enum EngineError {
     /// The entry of the member could not be renewed in time.
     #[error("the server is too slow: the entry of this member expires")]
     Slow,
+    /// The fleet's task did not take the members in time, so the entry could not be renewed.
+    #[error("this instance is too slow for the news of the fleet: its entry expires")]
+    Unheard,
     /// There is no token of Google for the connection.
     #[error("no token for the engine: {}", .0.message())]
     Token(Status),
@@ -389,19 +392,12 @@ impl Connection<'_> {
         self.line.sign_in(login).await
     }
 
-    /// Renews the entry of the member `own` in place of `before`. Deletes what came before `read` in its stream. Returns
-    /// all members.
+    /// Prepares the next [`Connection::beat`] of the member `own`: deletes what came before `read` in its stream, and entries
+    /// that have expired. Fails if the member cannot work.
     ///
     /// # Errors
     /// See [`EngineError`].
-    pub async fn beat(
-        &mut self,
-        own: MemberId,
-        entry: &Entry,
-        before: Option<&Entry>,
-        read: &str,
-    ) -> Result<Vec<MemberFacts>, EngineError> {
-        let before = before.filter(|before| *before != entry).map_or("", |before| before.0.as_str());
+    pub async fn tidy(&mut self, own: MemberId, read: &str) -> Result<(), EngineError> {
         let (ttl, stream_ttl) = (MEMBER_TTL.as_millis() as u64, STREAM_TTL.as_millis() as u64);
         let (stream, members) = (self.engine.stream_key(own), self.engine.members_key());
         self.query(redis::cmd("XTRIM").arg(&stream).arg("MINID").arg(read), ANSWER_BYTES_MAX).await?;
@@ -409,9 +405,18 @@ impl Connection<'_> {
         self.check_append().await?;
         let mut tidy = redis::cmd("EVAL");
         tidy.arg(TIDY).arg(1).arg(&members).arg(ttl).arg(stream_ttl);
-        self.query(&tidy, ANSWER_BYTES_MAX).await?;
+        self.query(&tidy, ANSWER_BYTES_MAX).await.map(drop)
+    }
+
+    /// Renews the entry of a member in place of `before`. Returns all members.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    pub async fn beat(&mut self, entry: &Entry, before: Option<&Entry>) -> Result<Vec<MemberFacts>, EngineError> {
+        let before = before.filter(|before| *before != entry).map_or("", |before| before.0.as_str());
+        let (ttl, stream_ttl) = (MEMBER_TTL.as_millis() as u64, STREAM_TTL.as_millis() as u64);
         let mut beat = redis::cmd("EVAL");
-        beat.arg(BEAT).arg(1).arg(&members);
+        beat.arg(BEAT).arg(1).arg(self.engine.members_key());
         beat.arg(&entry.0).arg(ttl).arg(before).arg(stream_ttl).arg(ENTRY_BYTES_MAX);
         Ok(reply::listed(self.query(&beat, LISTED_BYTES_MAX).await?))
     }

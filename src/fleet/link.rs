@@ -2,6 +2,8 @@
 //! connect again when a connection breaks. Nothing waits for them: what they cannot take is lost, and the protocol repeats
 //! what matters.
 
+mod pauses;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
 
+use self::pauses::Pauses;
 use super::engine::{
     Connection, Engine, EngineError, Entry, MEMBER_TTL, READ_BYTES_MAX, RECEIVED_BYTES_MAX, Received, Refused,
 };
@@ -21,8 +24,7 @@ use spansieve_core::sampling::ConfigMark;
 
 /// The interval at which a member renews its entry and reads the list.
 const BEAT_INTERVAL: Duration = Duration::from_secs(1);
-/// The pauses between attempts to connect.
-const PAUSE_MIN: Duration = Duration::from_millis(200);
+/// The longest pause between attempts to connect.
 const PAUSE_MAX: Duration = Duration::from_secs(3);
 /// The longest pause between attempts to read. With the longest wait of a read, it is shorter than [`UNREAD_MAX`].
 const READ_PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -135,6 +137,7 @@ impl Link {
             entry: None,
             refused_at: None,
             reached_at: None,
+            renew_by: Instant::now(),
         };
         let tasks = [
             tokio::spawn(send_and_beat(engine.clone(), sender)),
@@ -205,19 +208,20 @@ struct Sender {
     /// The time from which on the engine could be reached; `None` if it cannot. A session that fails does not change it, so
     /// that a member whose sessions all fail counts as cut off.
     reached_at: Option<Instant>,
+    /// The time by which the entry is to be renewed. All that the task does delays that, so it is the one deadline of a session.
+    renew_by: Instant,
 }
 
 async fn send_and_beat(engine: Engine, mut sender: Sender) {
-    let mut pause = PAUSE_MIN;
+    let mut pauses = Pauses::new(PAUSE_MAX);
     loop {
-        match sender.session(&engine, &mut pause).await {
+        match sender.session(&engine, &mut pauses).await {
             Ok(()) => return,
             Err(error) => {
                 if sender.news.send(News::Down(error.to_string())).await.is_err() {
                     return;
                 }
-                sleep(pause).await;
-                pause = (pause * 2).min(PAUSE_MAX);
+                sleep(pauses.next(fastrand::f64())).await;
             }
         }
     }
@@ -225,7 +229,7 @@ async fn send_and_beat(engine: Engine, mut sender: Sender) {
 
 impl Sender {
     /// Works with one connection until it breaks, or the member leaves, or the link is gone.
-    async fn session(&mut self, engine: &Engine, pause: &mut Duration) -> Result<(), EngineError> {
+    async fn session(&mut self, engine: &Engine, pauses: &mut Pauses) -> Result<(), EngineError> {
         let connected = tokio::select! {
             connected = engine.connect() => connected,
             _ = &mut self.leaves => return Ok(()),
@@ -233,29 +237,26 @@ impl Sender {
         let since = Instant::now();
         self.reached_at = connected.is_ok().then(|| self.reached_at.unwrap_or(since));
         let mut connection = connected?;
-        // All that this task does with the connection delays the next renewal, so it has one deadline.
-        let mut deadline = Instant::now() + UNRENEWED_MAX;
+        self.renew_by = Instant::now() + UNRENEWED_MAX;
         let mut beats = interval(BEAT_INTERVAL);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
                 _ = beats.tick() => {
-                    let news = in_time(deadline, self.beat_or_hide(&mut connection)).await?;
-                    // An error means that the fleet's task has ended.
-                    let _ = self.news.send(news).await;
-                    deadline = Instant::now() + UNRENEWED_MAX;
+                    let news = in_time(self.renew_by, self.beat_or_hide(&mut connection)).await?;
+                    self.tell(news).await?;
                     if since.elapsed() >= STEADY_AGE {
-                        *pause = PAUSE_MIN;
+                        pauses.restart();
                     }
                 }
                 done = &mut self.leaves => {
-                    self.leave(&mut connection, deadline).await?;
+                    self.leave(&mut connection).await?;
                     // An error means that the caller does not wait for it.
                     let _ = done.map(|done| done.send(()));
                     return Ok(());
                 }
-                Some(first) = self.batches.recv() => self.send(&mut connection, first, deadline).await?,
+                Some(first) = self.batches.recv() => self.send(&mut connection, first).await?,
             }
         }
     }
@@ -265,8 +266,20 @@ impl Sender {
     async fn beat_or_hide(&mut self, connection: &mut Connection<'_>) -> Result<News, EngineError> {
         connection.renew().await?;
         match self.reached_at.and_then(|since| self.shared.why_unread(since)) {
-            Some(reason) => Ok(News::Down(reason)),
+            Some(reason) => {
+                self.renew_by = Instant::now() + UNRENEWED_MAX;
+                Ok(News::Down(reason))
+            }
             None => self.beat(connection).await.map(News::Members),
+        }
+    }
+
+    /// Tells the fleet's task the news. A task that does not take them in time does not work as a member either.
+    async fn tell(&self, news: News) -> Result<(), EngineError> {
+        match timeout_at(self.renew_by, self.news.send(news)).await {
+            // An error means that the fleet's task has ended.
+            Ok(_) => Ok(()),
+            Err(_) => Err(EngineError::Unheard),
         }
     }
 
@@ -274,18 +287,17 @@ impl Sender {
         let own = self.shared.own;
         let entry = Entry::new(MemberFacts { id: own, config: ConfigMark(self.shared.config.load(Ordering::Relaxed)) });
         let read = self.shared.read.lock().clone();
-        let members = connection.beat(own, &entry, self.entry.as_ref(), &read).await?;
+        connection.tidy(own, &read).await?;
+        // The entry cannot expire before this time and its TTL, however late the answer comes.
+        let renew_by = Instant::now() + UNRENEWED_MAX;
+        let members = connection.beat(&entry, self.entry.as_ref()).await?;
+        self.renew_by = renew_by;
         self.entry = Some(entry);
         self.members = members.len();
         Ok(members)
     }
 
-    async fn send(
-        &mut self,
-        connection: &mut Connection<'_>,
-        first: (MemberId, Bytes),
-        deadline: Instant,
-    ) -> Result<(), EngineError> {
+    async fn send(&mut self, connection: &mut Connection<'_>, first: (MemberId, Bytes)) -> Result<(), EngineError> {
         let (mut bytes, mut batches) = (first.1.len(), vec![first]);
         while batches.len() < CALL_BATCHES_MAX
             && bytes < CALL_BYTES
@@ -294,7 +306,7 @@ impl Sender {
             bytes += next.1.len();
             batches.push(next);
         }
-        match in_time(deadline, connection.send(&batches, self.members)).await {
+        match in_time(self.renew_by, connection.send(&batches, self.members)).await {
             Ok(refused) => refused.iter().for_each(|refused| self.note_refused(refused)),
             Err(error) => {
                 self.shared.broken.fetch_add(batches.len() as u64, Ordering::Relaxed);
@@ -314,9 +326,9 @@ impl Sender {
     }
 
     /// Sends what waits, and removes the entry.
-    async fn leave(&mut self, connection: &mut Connection<'_>, deadline: Instant) -> Result<(), EngineError> {
+    async fn leave(&mut self, connection: &mut Connection<'_>) -> Result<(), EngineError> {
         while let Ok(first) = self.batches.try_recv() {
-            self.send(connection, first, deadline).await?;
+            self.send(connection, first).await?;
         }
         match self.entry.take() {
             Some(entry) => connection.leave(self.shared.own, &entry).await,
@@ -332,9 +344,9 @@ async fn in_time<T>(deadline: Instant, work: impl Future<Output = Result<T, Engi
 
 /// Reads the stream of the member for ever.
 async fn read(engine: Engine, shared: Arc<Shared>, news: mpsc::Sender<News>) {
-    let (mut pause, mut clears) = (PAUSE_MIN, false);
+    let (mut pauses, mut clears) = (Pauses::new(READ_PAUSE_MAX), false);
     loop {
-        let ended = read_session(&engine, &shared, &news, &mut pause, clears).await;
+        let ended = read_session(&engine, &shared, &news, &mut pauses, clears).await;
         clears = ended.as_ref().is_err_and(EngineError::is_of_the_stream);
         // The first error of a row. The other task may work, if only reading is not allowed.
         if let Err(error) = ended
@@ -346,8 +358,7 @@ async fn read(engine: Engine, shared: Arc<Shared>, news: mpsc::Sender<News>) {
         if news.is_closed() || clears && news.send(News::Batch(Bytes::new())).await.is_err() {
             return;
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(READ_PAUSE_MAX);
+        sleep(pauses.next(fastrand::f64())).await;
     }
 }
 
@@ -357,7 +368,7 @@ async fn read_session(
     engine: &Engine,
     shared: &Shared,
     news: &mpsc::Sender<News>,
-    pause: &mut Duration,
+    pauses: &mut Pauses,
     clears: bool,
 ) -> Result<(), EngineError> {
     let mut connection = engine.connect().await?;
@@ -376,7 +387,7 @@ async fn read_session(
             }
             place = received.place;
         }
-        *pause = PAUSE_MIN;
+        pauses.restart();
         if is_at_the_end {
             tracing::warn!("Another program has closed the stream of this member of the fleet. It is made anew.");
             connection.clear(shared.own).await?;

@@ -144,6 +144,30 @@ async fn a_member_that_cannot_renew_its_entry_in_time_is_cut_off() {
     assert_eq!(reason.unwrap(), "the server is too slow: the entry of this member expires");
 }
 
+/// The queue of news is full after 32 beats, and the next one waits for room.
+#[tokio::test(start_paused = true)]
+async fn a_member_whose_task_takes_no_news_is_cut_off_before_its_entry_expires() {
+    let metadata = crate::google::testing::Metadata::start(vec![crate::google::testing::token("first")]).await;
+    let server = Tokens::start().await;
+    let mut link = Link::start(server.engine(&metadata).0, MemberId(1), ConfigMark(1));
+    let reason = async move {
+        while link.news.len() < link.news.max_capacity() {
+            sleep(Duration::from_millis(100)).await;
+        }
+        sleep(2 * MEMBER_TTL).await;
+        // Those that were told before it.
+        for _ in 0..link.news.max_capacity() {
+            assert!(matches!(link.news.recv().await, Some(News::Members(_))));
+        }
+        match link.news.recv().await {
+            Some(News::Down(reason)) => reason,
+            other => panic!("{other:?}"),
+        }
+    };
+    let reason = crate::google::testing::slowly(timeout(Duration::from_secs(120), reason)).await;
+    assert_eq!(reason.unwrap(), "this instance is too slow for the news of the fleet: its entry expires");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_connection_does_not_wait_for_a_newer_token() {
     use crate::google::testing::{HANG, Metadata, slowly, token};
