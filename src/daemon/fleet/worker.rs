@@ -113,9 +113,7 @@ impl Worker {
                         let _ = done.send(());
                     }
                     Some(Command::Announce(done)) => {
-                        self.member.leave(true, self.pipeline.clock.now_ms());
-                        self.pass_on().await;
-                        self.close_last().await;
+                        self.say_goodbye(true).await;
                         let _ = done.send(());
                     }
                     Some(Command::Resume(done)) => {
@@ -394,11 +392,21 @@ impl Worker {
         self.port.close();
         self.resume().await;
         self.take_reports().await;
-        self.member.leave(false, self.pipeline.clock.now_ms());
-        self.pass_on().await;
-        self.close_last().await;
+        self.say_goodbye(false).await;
         self.link.leave().await;
         self.table.set_alone(true);
+        // What was lost in the last moments is counted, too.
+        self.account();
+    }
+
+    /// Tells the others that this member goes, and what they must know for that. If it hands its undecided traces over, it
+    /// still decides those of others.
+    async fn say_goodbye(&mut self, hands_over: bool) {
+        self.member.leave(hands_over, self.pipeline.clock.now_ms());
+        self.pass_on().await;
+        // All that is made for it at once is charged while it is sent.
+        self.account();
+        self.close_last().await;
     }
 
     /// Brings the account of the memory and the gauges up to date.
@@ -438,3 +446,6 @@ fn kind(message: &Message) -> FleetMessage {
         Message::Leaving { .. } => FleetMessage::Leaving,
     }
 }
+
+#[cfg(test)]
+mod tests;
