@@ -23,6 +23,7 @@ use tonic::Status;
 use self::line::{ANSWER_BYTES_MAX, Line, Node};
 use self::redirection::Append;
 use super::settings::Fleet;
+use crate::clock;
 use crate::google::credentials::{Credentials, SignIn};
 use crate::trust::pem;
 use spansieve_core::fleet::{MEMBERS_MAX, MemberFacts, MemberId};
@@ -64,8 +65,9 @@ const TOKEN_WAIT: Duration = Duration::from_millis(200);
 const TOKEN_INTERVAL: Duration = Duration::from_secs(1);
 const TOKEN_PAUSE: Duration = Duration::from_secs(10);
 
-/// The latest time of an entry in a stream that a server can choose by its clock.
-const MILLIS_MAX: u64 = 1 << 62;
+/// The time by which the place of an entry in a stream may be ahead of the clock: the server chooses places by its clock, and
+/// may have set it back a little.
+const PLACE_AHEAD_MAX: Duration = Duration::from_secs(60);
 
 /// Removes entries that have expired, and those that expire later than any member's: a clock that went back, or another
 /// program, has left them.
@@ -188,11 +190,10 @@ pub struct Received {
 }
 
 impl Received {
-    /// Returns true if another program has chosen the place: the stream soon takes, or already takes, no further entries.
-    #[must_use]
-    pub fn is_at_the_end(&self) -> bool {
-        let millis = self.place.split('-').next().and_then(|millis| millis.parse::<u64>().ok());
-        millis.is_some_and(|millis| millis > MILLIS_MAX)
+    /// Returns true if the place is far after the time `now`.
+    fn is_after(&self, now: Duration) -> bool {
+        let millis = self.place.split('-').next().and_then(|millis| millis.parse().ok());
+        millis.is_some_and(|millis| Duration::from_millis(millis) > now + PLACE_AHEAD_MAX)
     }
 }
 
@@ -474,6 +475,21 @@ impl Connection<'_> {
         read.arg("COUNT").arg(READ_BATCHES_MAX).arg("BLOCK").arg(READ_BLOCK.as_millis() as u64);
         read.arg("STREAMS").arg(self.engine.stream_key(own)).arg(place);
         Ok(reply::received(self.query(&read, READ_BYTES_MAX).await?))
+    }
+
+    /// Returns true if a batch has a place that the server cannot have chosen by its clock: another program has, or the clock
+    /// was wrong. Whoever reads from there on misses what comes once the stream has been made anew, and a place close to the
+    /// last possible one closes the stream.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    pub async fn is_ahead(&mut self, received: &[Received]) -> Result<bool, EngineError> {
+        // The clock of this machine may be wrong as well, so it only says when to ask.
+        if !received.iter().any(|received| received.is_after(clock::since_1970())) {
+            return Ok(false);
+        }
+        let now = reply::time(self.query(&redis::cmd("TIME"), ANSWER_BYTES_MAX).await?);
+        Ok(now.is_some_and(|now| received.iter().any(|received| received.is_after(now))))
     }
 
     /// Deletes the stream of a member with all that is in it.

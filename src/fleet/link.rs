@@ -15,9 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
 
 use self::pauses::Pauses;
-use super::engine::{
-    Connection, Engine, EngineError, Entry, MEMBER_TTL, READ_BYTES_MAX, RECEIVED_BYTES_MAX, Received, Refused,
-};
+use super::engine::{Connection, Engine, EngineError, Entry, MEMBER_TTL, READ_BYTES_MAX, RECEIVED_BYTES_MAX, Refused};
 use crate::export::sink::cut;
 use spansieve_core::fleet::{MemberFacts, MemberId};
 use spansieve_core::sampling::ConfigMark;
@@ -41,9 +39,8 @@ pub const BATCHES_MAX: usize = 32;
 /// The most batches in one call, and the bytes from which on it takes no more.
 const CALL_BATCHES_MAX: usize = 16;
 const CALL_BYTES: usize = 256 << 10;
-/// The copies of the batches of a call: themselves, their commands, the commands of the call, these as bytes, and the buffer of
-/// the connection.
-const CALL_COPIES: usize = 5;
+/// The copies of the batches of a call: themselves, their commands, these as bytes, and the buffer of the connection.
+const CALL_COPIES: usize = 4;
 /// The most bytes of memory of a link: the batches that wait on both sides, those of a call with their copies, and an answer,
 /// which the client reads and takes apart.
 pub const BYTES_MAX: usize =
@@ -380,7 +377,7 @@ async fn read_session(
     loop {
         let batches = connection.read(shared.own, &place).await?;
         *shared.unread.lock() = None;
-        let is_at_the_end = batches.iter().any(Received::is_at_the_end);
+        let is_ahead = connection.is_ahead(&batches).await?;
         for received in batches {
             if news.send(News::Batch(received.batch)).await.is_err() {
                 return Ok(());
@@ -388,8 +385,11 @@ async fn read_session(
             place = received.place;
         }
         pauses.restart();
-        if is_at_the_end {
-            tracing::warn!("Another program has closed the stream of this member of the fleet. It is made anew.");
+        if is_ahead {
+            tracing::warn!(
+                "The stream of this member of the fleet has places of the future, by another program or by a wrong clock. \
+                 It is made anew."
+            );
             connection.clear(shared.own).await?;
             place = String::from(BEGINNING);
         }

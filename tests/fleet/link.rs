@@ -119,6 +119,33 @@ async fn a_place_that_another_program_has_chosen_does_not_close_a_stream() {
     assert_eq!(there.take_refused(), 0);
 }
 
+/// What comes later has a place after it, until the stream is made anew. Then it would come before it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_place_of_the_future_makes_no_member_deaf() {
+    let Some(engine) = Engine::start() else { return };
+    let mut client = engine.client().await;
+    let mut here = link(&format!("url: '{}'", engine.url()), 1);
+    let there = link(&format!("url: '{}'", engine.url()), 2);
+    listed(&mut here, 2).await;
+    let now: Vec<u64> = redis::cmd("TIME").query_async(&mut client).await.unwrap();
+    let place = |ahead_s: u64| format!("{}-0", (now[0] + ahead_s) * 1_000);
+    add(&mut client, &place(30), b"a clock was set back").await;
+    assert_eq!(next(&mut here, a_batch).await, "a clock was set back");
+    assert!(there.send(MemberId(1), Bytes::from_static(b"after it")));
+    assert_eq!(next(&mut here, a_batch).await, "after it");
+    add(&mut client, &place(365 * 86_400), b"in a year").await;
+    assert_eq!(next(&mut here, a_batch).await, "in a year");
+    let deleted = async {
+        while redis::cmd("XLEN").arg(stream(1)).query_async::<u64>(&mut client).await.unwrap() > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    // A beat trims the stream, but leaves the last entry.
+    timeout(Duration::from_secs(20), deleted).await.expect("the stream is deleted");
+    assert!(there.send(MemberId(1), Bytes::from_static(b"hello")));
+    assert_eq!(next(&mut here, a_batch).await, "hello");
+}
+
 /// A member that may not append any more is not listed, and what another program has at the key of the check harms nobody.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_that_cannot_send_is_not_listed() {

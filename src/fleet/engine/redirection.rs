@@ -137,33 +137,36 @@ async fn send(
     errors: &mut Vec<(MemberId, RedisError)>,
     last: &mut Option<RedisError>,
 ) -> Result<Option<Redirection>, EngineError> {
-    let mut pipe = redis::pipe();
+    let (mut pipe, mut receivers) = (redis::pipe(), Vec::with_capacity(appends.len()));
     pipe.ignore_errors();
-    for append in appends.iter() {
-        for (command, is_ignored) in [(&append.add, false), (&append.expire, true)] {
+    // The commands move, because the batches in them are large.
+    for Append { to, add, expire } in appends.drain(..) {
+        receivers.push(to);
+        for (command, is_ignored) in [(add, false), (expire, true)] {
             if asks {
                 pipe.cmd("ASKING").ignore();
             }
-            pipe.add_command(command.clone());
+            pipe.add_command(command);
             if is_ignored {
                 pipe.ignore();
             }
         }
     }
     let answers: Vec<RedisResult<Value>> = line.query_all(&pipe, ANSWER_BYTES_MAX).await?;
-    let (mut redirection, mut again) = (None, Vec::new());
-    for (append, answer) in std::mem::take(appends).into_iter().zip(answers) {
+    let mut redirection = None;
+    let mut sent = pipe.cmd_iter().skip(usize::from(asks)).step_by(1 + usize::from(asks));
+    for (to, answer) in receivers.into_iter().zip(answers) {
+        let (Some(add), Some(expire)) = (sent.next(), sent.next()) else { break };
         let Err(error) = answer else { continue };
         match Redirection::of(&error, line.node()) {
             Some(found) => {
                 redirection.get_or_insert(found);
                 *last = Some(error);
-                again.push(append);
+                appends.push(Append { to, add: add.clone(), expire: expire.clone() });
             }
-            None => errors.push((append.to, error)),
+            None => errors.push((to, error)),
         }
     }
-    *appends = again;
     Ok(redirection)
 }
 

@@ -1,6 +1,8 @@
 //! What the answers of the engine say. They are read as bytes: other programs may have written to the keys, and one value that
 //! is not text must not hide the others.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use redis::Value;
 
@@ -35,6 +37,12 @@ fn batch(fields: Vec<Value>) -> Bytes {
         }
     }
     Bytes::new()
+}
+
+/// Returns the time since 1970 that `TIME` has answered: seconds, and microseconds.
+pub(super) fn time(reply: Value) -> Option<Duration> {
+    let seconds = items(reply).into_iter().next().map(bytes)?;
+    std::str::from_utf8(&seconds).ok()?.parse().ok().map(Duration::from_secs)
 }
 
 fn items(value: Value) -> Vec<Value> {
