@@ -20,9 +20,10 @@ import time
 from dataclasses import dataclass
 
 import measure
-from measure import DAEMON_CORE, LOAD_CORE, ROOT, RUN_SECONDS_MAX, Journal, Program, Spread, last_json, pinned
+from measure import DAEMON_CORE, LOAD_CORE, ROOT, RUN_SECONDS_MAX, Daemon, Journal, Program, Spread, last_json, pinned, takes_span
 
 COMPARISON = ROOT / "benches" / "results" / "comparison.json"
+OTLP_HTTP = "127.0.0.1:4318"
 KEEP_ALL = ["{name: all, type: always_sample}"]
 # Size of the Collector's queue, which must have room for all spans when every trace is kept.
 COLLECTOR_QUEUE = "QUEUE_SPANS=20000000"
@@ -111,16 +112,16 @@ class Cases:
         with self.running(program, wait) as (daemon, _):
             # In the first seconds all connections are new, and no trace is decided yet.
             self.send(*shape, "--rate", rate, "--duration", wait + 1)
-            busy, cpu, faults = self.rig.core_busy(DAEMON_CORE), measure.cpu_seconds(daemon.pid), page_faults(daemon)
+            busy, cpu, faults = self.rig.core_busy(DAEMON_CORE), daemon.cpu(), daemon.page_faults()
             started = time.monotonic()
             sent = self.send(*shape, "--rate", rate, "--duration", seconds)
             elapsed = time.monotonic() - started
-            cpu, faults = measure.cpu_seconds(daemon.pid) - cpu, page_faults(daemon) - faults
+            cpu, faults = daemon.cpu() - cpu, daemon.page_faults() - faults
             others = self.rig.core_busy(DAEMON_CORE) - busy - cpu
             spans = max(sent["acked"], 1)
             values = {key: sent[key] for key in ("acked", "refused", "lost", "ack_p50_ms", "ack_p99_ms", "loadgen_cpu_s")}
             values.update(cpu_us=cpu / spans * 1e6, faults=faults / spans, spans_per_s=sent["acked_per_s"])
-            return {**values, "others_pct": 100 * others / elapsed, "rss_peak_mib": daemon.mem("VmHWM")}
+            return {**values, "others_pct": 100 * others / elapsed, "rss_peak_mib": daemon.memory_mib("VmHWM")}
 
     def fresh(self, program):
         """Measures gRPC flat out on memory that the kernel has to find and clear: a helper took what was free before,
@@ -150,7 +151,7 @@ class Cases:
             probed = self.probe(max(burst_start + wait + burst_s + 2 - time.monotonic(), 2))
             self.rig.settle(wait + 2)
             time.sleep(5)
-            peak, after = daemon.mem("VmHWM"), daemon.mem()
+            peak, after = daemon.memory_mib("VmHWM"), daemon.memory_mib()
             return {
                 "pause_ms": probed["ack_max_ms"],
                 "pause_p99_ms": probed["ack_p99_ms"],
@@ -167,7 +168,7 @@ class Cases:
         times, idle = [], []
         for _ in range(4):
             with self.running(program, 2) as (daemon, idle_mib):
-                times.append(daemon.startup * 1e3)
+                times.append(daemon.startup_s * 1e3)
                 idle.append(idle_mib)
         return {"start_ms": sorted(times)[len(times) // 2], "start_max_ms": max(times), "rss_idle_mib": max(idle)}
 
@@ -216,24 +217,19 @@ class Running:
         try:
             log = str(measure.rig_out() / "runs" / f"{self.program.name}-{os.getpid()}.log")
             environment = {"DECISION_WAIT": f"{self.wait}s"}
-            command = self.program.command(**self.config)
-            self.daemon = self.rig.start_daemon(command, DAEMON_CORE, environment, log, "127.0.0.1:4318")
+            command = self.program.command(**self.config).split()
+            self.daemon = Daemon(command, OTLP_HTTP, log, environment=environment, is_ready=takes_span)
         except BaseException:
             self.sink.stop(signal.SIGKILL)
             raise
         time.sleep(1)
-        idle_mib = self.daemon.mem()
+        idle_mib = self.daemon.memory_mib()
         self.rig.get(self.rig.FAKE_HTTP, "/reset")
         return self.daemon, idle_mib
 
     def __exit__(self, *_):
-        self.daemon.stop(wait=90)
+        self.daemon.stop()
         self.sink.stop(signal.SIGKILL)
-
-
-def page_faults(daemon):
-    """Returns the page faults of a process that needed no disk: field 10 of /proc/PID/stat (proc(5))."""
-    return int(measure.Path(f"/proc/{daemon.pid}/stat").read_text().rsplit(")", 1)[1].split()[7])
 
 
 def take_memory():

@@ -12,9 +12,7 @@ rig is not needed.
 """
 import contextlib
 import json
-import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -23,7 +21,7 @@ import urllib.request
 from pathlib import Path
 
 import measure
-from measure import DAEMON_CORE, LOAD_CORE, ROOT, Spread, pinned
+from measure import LOAD_CORE, ROOT, Spansieve, Spread, pinned
 
 OTLP, API, PLAIN_OTLP = "127.0.0.1:18101", "127.0.0.1:18102", "127.0.0.1:18103"
 SINK_OTLP, SINK = "127.0.0.1:18104", "127.0.0.1:18105"
@@ -52,58 +50,17 @@ FEATURES = {
 SETTLE_S = 3
 
 
-class Daemon:
-    """A daemon that runs only while it is measured."""
-
-    def __init__(self, binary, folder, name, otlp, more="", core=DAEMON_CORE):
-        self.otlp, self.config = otlp, folder / f"{name}.yaml"
-        self.text = f'otlp: {{listen: ["{otlp}"]}}\nmemory: {{limit: 512MiB}}\n{more}'
-        self.config.write_text(self.text)
-        self.process = subprocess.Popen(
-            pinned(core, [binary, "run", "--config", self.config]), stdout=subprocess.DEVNULL, stderr=(folder / f"{name}.log").open("w")
-        )
-        self.wait(lambda: self.metric("spansieve_received_spans_total") >= 0)
-
-    def metrics(self):
-        return urllib.request.urlopen(f"http://{self.otlp}/metrics", timeout=10).read().decode()
-
-    def metric(self, name):
-        rows = re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)$", self.metrics(), re.M)
-        return sum(map(float, rows))
-
-    def wait(self, condition, seconds=30):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            with contextlib.suppress(OSError):
-                if condition():
-                    return
-            time.sleep(0.05)
-        raise SystemExit(f"{self.config}: it takes too long")
-
-    def reload(self, text):
-        before = self.metric("spansieve_config_reloads_total")
-        self.config.write_text(text)
-        self.process.send_signal(signal.SIGHUP)
-        self.wait(lambda: self.metric("spansieve_config_reloads_total") > before)
-
-    def pause(self):
-        self.process.send_signal(signal.SIGSTOP)
-
-    def go_on(self):
-        self.process.send_signal(signal.SIGCONT)
-
-
 class Bench:
     def __init__(self, options, binary, load, folder):
         self.options, self.binary, self.load, self.folder = options, binary, load, folder
         export = f'export: {{endpoint: "http://{SINK}", project: bench}}'
         tail = f"tail_sampling:\n  decision_wait: {options.wait}s\n  policies:{POLICIES}"
         embedded = f'export: {{endpoint: embedded, embedded: {{listen: "{SINK}"}}}}'
-        self.sink = Daemon(binary, folder, "sink", SINK_OTLP, embedded, LOAD_CORE)
-        self.plain = Daemon(binary, folder, "plain", PLAIN_OTLP, f"{export}\n{tail}")
-        self.full = Daemon(binary, folder, "api", OTLP, f"{export}{API_SECTION}\n{tail}")
+        self.sink = Spansieve(binary, folder, SINK_OTLP, embedded, LOAD_CORE)
+        self.plain = Spansieve(binary, folder, PLAIN_OTLP, f"{export}\n{tail}")
+        self.full = Spansieve(binary, folder, OTLP, f"{export}{API_SECTION}\n{tail}")
         self.span_metrics = {
-            spans: Daemon(binary, folder, spans, otlp, f"{export}\nspan_metrics: {{spans: {spans}}}\n{tail}")
+            spans: Spansieve(binary, folder, otlp, f"{export}\nspan_metrics: {{spans: {spans}}}\n{tail}")
             for spans, otlp in SPAN_METRICS_OTLP.items() if spans in options.names
         }
         self.recordings = 0
@@ -115,15 +72,13 @@ class Bench:
 
     def stop(self):
         for daemon in [*self.measured(), self.sink]:
-            daemon.go_on()
-            daemon.process.terminate()
-            daemon.process.wait(20)
+            daemon.stop()
 
     @contextlib.contextmanager
     def under_load(self, daemon, seconds):
         """Runs `daemon` under load, for so many seconds beside the time to settle."""
         daemon.go_on()
-        command = [self.load, "--endpoint", daemon.otlp, "--rate", self.options.rate, "--batch", self.options.batch]
+        command = [self.load, "--endpoint", daemon.address, "--rate", self.options.rate, "--batch", self.options.batch]
         command += ["--connections", self.options.connections, "--duration", seconds + 1]
         received = daemon.metric("spansieve_received_spans_total")
         process = subprocess.Popen(list(map(str, pinned(LOAD_CORE, command))), stdout=subprocess.PIPE, text=True)
@@ -139,9 +94,9 @@ class Bench:
 
     def cpu_us(self, daemon):
         """Returns the CPU a span in one window."""
-        spans, cpu = daemon.metric("spansieve_received_spans_total"), measure.cpu_seconds(daemon.process.pid)
+        spans, cpu = daemon.metric("spansieve_received_spans_total"), daemon.cpu()
         time.sleep(self.options.seconds)
-        cpu = measure.cpu_seconds(daemon.process.pid) - cpu
+        cpu = daemon.cpu() - cpu
         return 1e6 * cpu / (daemon.metric("spansieve_received_spans_total") - spans)
 
     def window(self, daemon, feature):

@@ -21,11 +21,10 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
 
 import measure
-from measure import DAEMON_CORE, LOAD_CORE, ROOT, Spread, pinned
+from measure import LOAD_CORE, ROOT, Spansieve, Spread, metric, pinned, wait
 
 PORTS = [18111, 18112, 18113]
 SINK_PORT, ENGINE_PORT = 18114, 18115
@@ -41,25 +40,8 @@ OUTAGE_S = 30
 SETTLE_S = 5
 
 
-class Daemon:
-    def __init__(self, binary, folder, port, text, core=DAEMON_CORE):
-        self.address = f"127.0.0.1:{port}"
-        config = folder / f"{port}.yaml"
-        config.write_text(f'otlp: {{listen: ["{self.address}"]}}\nmemory: {{limit: 512MiB}}\n{text}\n')
-        self.process = subprocess.Popen(
-            pinned(core, [binary, "run", "--config", config]), stdout=subprocess.DEVNULL, stderr=(folder / f"{port}.log").open("a")
-        )
-        wait(f"{self.address} answers", lambda: self.metrics())
-
-    def metrics(self):
-        return urllib.request.urlopen(f"http://{self.address}/metrics", timeout=10).read().decode()
-
-    def metric(self, name, labels=""):
-        return total(self.metrics(), name, labels)
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(30)
+def address(port):
+    return f"127.0.0.1:{port}"
 
 
 class Engine:
@@ -90,21 +72,6 @@ class Engine:
         self.process.wait()
 
 
-def total(text, name, labels=""):
-    rows = re.findall(rf"^{name}(?:\{{([^}}]*)\}})? (\S+)", text, re.M)
-    return sum(float(value) for found, value in rows if labels in found)
-
-
-def wait(what, condition, seconds=60):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        with contextlib.suppress(OSError):
-            if condition():
-                return
-        time.sleep(0.1)
-    raise SystemExit(f"{what}: it takes too long")
-
-
 class Bench:
     def __init__(self, options, binary, load, folder):
         self.options, self.binary, self.load, self.folder = options, binary, load, folder
@@ -113,8 +80,8 @@ class Bench:
     @contextlib.contextmanager
     def running(self, instances, more="", is_fleet=True):
         """Runs a sink and so many instances; several are a fleet if `is_fleet` is true."""
-        sink = Daemon(
-            self.binary, self.folder, SINK_PORT,
+        sink = Spansieve(
+            self.binary, self.folder, address(SINK_PORT),
             f"{COUNTS}\ntail_sampling: {{decision_wait: 1s, policies: [{{name: none, type: probabilistic, probabilistic: {{sampling_percentage: 0}}}}]}}\n"
             "export: {api: otlp, endpoint: \"http://127.0.0.1:1\"}", LOAD_CORE,
         )
@@ -131,7 +98,7 @@ tail_sampling:
         daemons = []
         try:
             for port in PORTS[:instances]:
-                daemons.append(Daemon(self.binary, self.folder, port, text))
+                daemons.append(Spansieve(self.binary, self.folder, address(port), text))
             if fleet:
                 wait("the members meet", lambda: all(d.metric("spansieve_fleet_members", 'policies="same"') == instances for d in daemons))
             yield daemons, sink
@@ -159,10 +126,10 @@ tail_sampling:
 
             def facts():
                 texts = [daemon.metrics() for daemon in daemons]
-                sums = {name: sum(total(text, name) for text in texts) for name in names}
-                sums["sent"] = sum(total(text, "spansieve_fleet_bytes_total", 'direction="sent"') for text in texts)
-                sums["alone"] = sum(total(text, "spansieve_decided_traces_total", 'trigger="alone"') for text in texts)
-                sums["cpu"] = sum(measure.cpu_seconds(daemon.process.pid) for daemon in daemons)
+                sums = {name: sum(metric(text, name) for text in texts) for name in names}
+                sums["sent"] = sum(metric(text, "spansieve_fleet_bytes_total", 'direction="sent"') for text in texts)
+                sums["alone"] = sum(metric(text, "spansieve_decided_traces_total", 'trigger="alone"') for text in texts)
+                sums["cpu"] = sum(daemon.cpu() for daemon in daemons)
                 return {**sums, **{f"engine {name}": value for name, value in self.engine.info().items()}, "at": time.monotonic()}
 
             before = facts()
@@ -197,7 +164,7 @@ tail_sampling:
 
             def is_idle(daemon):
                 text = daemon.metrics()
-                return total(text, "spansieve_held_spans", 'state="pending"') + total(text, "spansieve_held_spans", 'state="export"') == 0
+                return metric(text, "spansieve_held_spans", 'state="pending"') + metric(text, "spansieve_held_spans", 'state="export"') == 0
 
             wait("all is decided", lambda: all(is_idle(d) for d in daemons), 120)
             sent = [evidence(daemon) for daemon in daemons]
@@ -207,17 +174,17 @@ tail_sampling:
         return {
             "errors": errors, "errors_lost": errors - kept[0], "slow": slow, "slow_lost": slow - kept[1], "acked": result["acked"],
             "ingest_errors": result["refused"] + result["lost"], "away_s": away_s,
-            "alone": sum(total(text, "spansieve_decided_traces_total", 'trigger="alone"') for text in texts),
-            "given_up": sum(total(text, "spansieve_fleet_lost_messages_total", 'reason="given_up"') for text in texts),
+            "alone": sum(metric(text, "spansieve_decided_traces_total", 'trigger="alone"') for text in texts),
+            "given_up": sum(metric(text, "spansieve_fleet_lost_messages_total", 'reason="given_up"') for text in texts),
         }
 
 
 def evidence(daemon):
     """Returns the error spans and the slow spans that a daemon accepted."""
     text = daemon.metrics()
-    count, quick = (total(text, f"traces_span_metrics_duration_seconds_{part}", labels)
+    count, quick = (metric(text, f"traces_span_metrics_duration_seconds_{part}", labels)
                     for part, labels in (("count", ""), ("bucket", 'le="0.999"')))
-    return total(text, "traces_span_metrics_calls_total", "STATUS_CODE_ERROR"), count - quick
+    return metric(text, "traces_span_metrics_calls_total", "STATUS_CODE_ERROR"), count - quick
 
 
 def finished(load):

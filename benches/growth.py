@@ -95,23 +95,23 @@ class Points:
     def flow(self, send, config):
         """Measures the CPU time of all work for a span, with decisions and export."""
         with Running(self.rig, self.program, FLOW_WAIT_S, {"rescue": False, **config}) as (daemon, _):
-            before = measure.cpu_seconds(daemon.pid)
+            before = daemon.cpu()
             sent = send()
             self.rig.settle(FLOW_WAIT_S + 2)
-            cpu = measure.cpu_seconds(daemon.pid) - before
+            cpu = daemon.cpu() - before
             lost = sent["sent"] - sent["acked"]
             return {"cpu_us": cpu / max(sent["acked"], 1) * 1e6, "acked": sent["acked"], "not_acked": lost, "ack_p99_ms": sent["ack_p99_ms"]}
 
     def hold(self, send, config):
         """Measures the memory of spans that wait for their decision, and the CPU time of accepting them."""
         with Running(self.rig, self.program, HOLD_WAIT_S, {"rescue": False, **config}) as (daemon, idle_mib):
-            before = measure.cpu_seconds(daemon.pid)
+            before = daemon.cpu()
             sent = send()
             time.sleep(2)
-            cpu = measure.cpu_seconds(daemon.pid) - before
+            cpu = daemon.cpu() - before
             spans = max(sent["acked"], 1)
-            beyond = (daemon.mem() - idle_mib) * 2**20 / spans - sent["bytes_per_span"]
-            peak = (daemon.mem("VmHWM") - idle_mib) * 2**20 / spans - sent["bytes_per_span"]
+            beyond = (daemon.memory_mib() - idle_mib) * 2**20 / spans - sent["bytes_per_span"]
+            peak = (daemon.memory_mib("VmHWM") - idle_mib) * 2**20 / spans - sent["bytes_per_span"]
             # SIGKILL, because a stop would decide and export all pending spans.
             daemon.stop(signal.SIGKILL)
             return {"beyond_wire": beyond, "peak_beyond_wire": peak, "ingest_us": cpu / spans * 1e6, "held": sent["acked"]}

@@ -1,10 +1,11 @@
-"""Shared parts of compare.py, growth.py, features.py and fleet.py: building, the programs under test, a
+"""Shared parts of compare.py, growth.py, features.py and fleet.py: building, the programs under test, running daemons, a
 network namespace, a journal of runs that makes the first two resumable, and statistics.
 
 The rig (load generator, recording Cloud Trace, the Go Collector, bench.py, scenarios.py) is beside the repository, in
 ../shared/rig. Its rig.py is imported from there.
 """
 import argparse
+import contextlib
 import hashlib
 import importlib
 import json
@@ -12,11 +13,14 @@ import os
 import re
 import resource
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -211,6 +215,135 @@ def cpu_seconds(pid):
         except OSError:
             pass
     return total / 1e9
+
+
+# --- Running daemons --------------------------------------------------------------------------------------------------
+
+
+def wait(what, condition, seconds=60, pause_s=0.1):
+    """Waits until `condition` holds. A refused or broken connection means that it does not hold yet."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError):
+            if condition():
+                return
+        time.sleep(pause_s)
+    raise SystemExit(f"{what}: it takes too long")
+
+
+def get(address, path, seconds=20):
+    """Returns the body of a page as text."""
+    with urllib.request.urlopen(f"http://{address}{path}", timeout=seconds) as answer:
+        return answer.read().decode()
+
+
+def metric(text, name, labels=""):
+    """Returns the sum of the metric `name` in the text of `/metrics`, over the rows whose labels contain `labels`."""
+    rows = re.findall(rf"^{name}(?:\{{([^}}]*)\}})? (\S+)", text, re.M)
+    return sum(float(value) for found, value in rows if labels in found)
+
+
+def takes_span(address):
+    """Returns true if a daemon accepts a span at `address`, over OTLP/HTTP."""
+    field = lambda number, value: bytes([number << 3 | 2, len(value)]) + value
+    fixed = lambda number, value: bytes([number << 3 | 1]) + value.to_bytes(8, "little")
+    now = time.time_ns()
+    span = field(1, os.urandom(16)) + field(2, os.urandom(8)) + field(5, b"probe") + fixed(7, now - 1000) + fixed(8, now)
+    body = field(1, field(2, field(2, span)))
+    request = urllib.request.Request(f"http://{address}/v1/traces", body, {"content-type": "application/x-protobuf"})
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return answer.status == 200
+    except urllib.error.HTTPError:
+        return False
+
+
+class Daemon:
+    """A running program: Spansieve, the Collector or a sink.
+
+    It is ready when `is_ready(address)` returns true; by default, when it answers at `/metrics`. `startup_s` is the time
+    until then."""
+
+    def __init__(self, command, address, log, core=DAEMON_CORE, environment=None, is_ready=lambda address: get(address, "/metrics")):
+        self.address, self.log = address, log
+        with open(log, "a") as out:
+            started = time.monotonic()
+            environment = {**os.environ, **(environment or {})}
+            self.process = subprocess.Popen(pinned(core, command), env=environment, stdout=out, stderr=out)
+        self.pid = self.process.pid
+        try:
+            self.wait(lambda: is_ready(address), pause_s=0.002)
+            self.startup_s = time.monotonic() - started
+            # Another program may have answered, because it has the port.
+            time.sleep(0.2)
+            self.check()
+        except BaseException:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+    def check(self):
+        if self.process.poll() is not None:
+            raise SystemExit(f"the program at {self.address} ended with {self.process.returncode}; see {self.log}")
+
+    def wait(self, condition, seconds=60, pause_s=0.05):
+        def holds():
+            self.check()
+            return condition()
+
+        wait(f"{self.address} ({self.log})", holds, seconds, pause_s)
+
+    def metrics(self):
+        return get(self.address, "/metrics")
+
+    def metric(self, name, labels=""):
+        return metric(self.metrics(), name, labels)
+
+    def cpu(self):
+        return cpu_seconds(self.pid)
+
+    def memory_mib(self, key="VmRSS"):
+        """Returns a value of /proc/PID/status: `VmRSS` is the resident memory, `VmHWM` the most that it was."""
+        found = re.search(rf"^{key}:\s+(\d+) kB", Path(f"/proc/{self.pid}/status").read_text(), re.M)
+        return int(found[1]) / 1024
+
+    def page_faults(self):
+        """Returns the page faults that needed no disk: field 10 of /proc/PID/stat (proc(5))."""
+        return int(Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()[7])
+
+    def pause(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self):
+        self.process.send_signal(signal.SIGCONT)
+
+    def stop(self, how=signal.SIGTERM, seconds=90):
+        """Ends the program, and kills it if it takes longer than `seconds`."""
+        self.go_on()
+        self.process.send_signal(how)
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+class Spansieve(Daemon):
+    """A daemon with 512 MiB of memory, which listens at `address`. `more` is the rest of its configuration, a file in
+    `folder`."""
+
+    def __init__(self, binary, folder, address, more, core=DAEMON_CORE):
+        name = address.rpartition(":")[2]
+        self.config = folder / f"{name}.yaml"
+        self.text = f'otlp: {{listen: ["{address}"]}}\nmemory: {{limit: 512MiB}}\n{more}\n'
+        self.config.write_text(self.text)
+        super().__init__([binary, "run", "--config", self.config], address, folder / f"{name}.log", core)
+
+    def reload(self, text):
+        before = self.metric("spansieve_config_reloads_total")
+        self.config.write_text(text)
+        self.process.send_signal(signal.SIGHUP)
+        self.wait(lambda: self.metric("spansieve_config_reloads_total") > before)
 
 
 # --- Runs -------------------------------------------------------------------------------------------------------------
