@@ -68,8 +68,6 @@ pub struct Counts {
     pub decided_traces: u64,
     /// Traces that it decided before their time, because it remembers no more of them.
     pub early_traces: u64,
-    /// Proofs that it sent again.
-    pub repeated_proofs: u64,
     /// Proofs that it gave up before they were confirmed, because it remembers no more of them, or that it could not tell after
     /// a change of the members.
     pub given_up_proofs: u64,
@@ -278,7 +276,7 @@ impl Member {
                     && keep.threshold == Threshold::ALWAYS
                 {
                     // If the owner goes, its successor is told.
-                    self.proofs.log(id, keep, now_ms);
+                    self.log_proof(id, keep, now_ms);
                 }
                 self.follow(id, (verdict, spans), trigger);
             }
@@ -286,7 +284,7 @@ impl Member {
             Message::Proof { id, keep, relay } => {
                 self.send(from, Message::Ack { id });
                 let keep = self.local_keep(keep);
-                self.proofs.log(id, keep, now_ms);
+                self.log_proof(id, keep, now_ms);
                 self.take_proof(Some(from), id, keep, relay, now_ms);
             }
             Message::Ack { id } => self.proofs.confirmed(from, id),
@@ -418,7 +416,7 @@ impl Member {
         if let Some(keep) = keep {
             self.take_proof(None, id, keep, true, now_ms);
             self.follow(id, (Verdict::Kept(keep), 0), Trigger::Rescue);
-            self.proofs.log(id, keep, now_ms);
+            self.log_proof(id, keep, now_ms);
         }
         keep.is_some()
     }
@@ -562,12 +560,5 @@ impl Member {
             FleetVerdict::Dropped => Verdict::Dropped,
             FleetVerdict::DroppedByPolicy(policy) => Verdict::DroppedByPolicy(self.policies.number_of(policy)?),
         })
-    }
-}
-
-impl Entry {
-    /// Notes that the trace is decided at all holders.
-    fn end_waits(&mut self) {
-        self.holders.iter_mut().for_each(|holder| holder.waits = false);
     }
 }

@@ -118,6 +118,11 @@ impl Entry {
         true
     }
 
+    /// Notes that the trace is decided at all holders.
+    pub(super) fn end_waits(&mut self) {
+        self.holders.iter_mut().for_each(|holder| holder.waits = false);
+    }
+
     /// Sums the summaries up, if there are many.
     fn sum_up(&mut self) {
         let last = self.holders.last().filter(|_| self.holders.len() >= SUM_MIN);

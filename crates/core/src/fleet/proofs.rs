@@ -60,6 +60,14 @@ pub(super) struct Logged {
     pub(super) keep: Keep,
 }
 
+/// A proof that the log had no room for, and that can help yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Displaced {
+    /// Its number in the log.
+    pub(super) number: u64,
+    at_ms: Millis,
+}
+
 /// The proofs that are unconfirmed, and those of the last while.
 #[derive(Debug)]
 pub(super) struct Proofs {
@@ -71,7 +79,7 @@ pub(super) struct Proofs {
     log: VecDeque<Logged>,
     /// The number of the last proof of each trace in the log.
     log_index: HashMap<TraceId, u64, SeedableRandomState>,
-    /// The proofs that the log had no room for and that can help yet: a time after which none of them came, and their number.
+    /// The displaced proofs that are not counted as given up: a time after which none of them came, and how many they are.
     displaced: VecDeque<(Millis, u64)>,
     /// The number of the first proof in the log. They are numbered in the order in which they came.
     log_start: u64,
@@ -187,37 +195,41 @@ impl Proofs {
     }
 
     /// Remembers a proof, for owners that come later. One that says nothing new is as good as the earlier one, while that has
-    /// half of its time to go.
-    pub(super) fn log(&mut self, id: TraceId, keep: Keep, now_ms: Millis) {
+    /// half of its time to go. Returns the one that is forgotten for it.
+    #[must_use]
+    pub(super) fn log(&mut self, id: TraceId, keep: Keep, now_ms: Millis) -> Option<Displaced> {
         self.forget_old(now_ms);
         let known = self.log_index.get(&id).and_then(|&number| self.logged(number));
         let is_known = |(_, known): (u64, Logged)| {
             known.keep.threshold <= keep.threshold && now_ms < known.at_ms + self.retain_ms / 2
         };
         if known.is_some_and(is_known) {
-            return;
+            return None;
         }
         self.log_index.insert(id, self.log_range().1);
         self.log.push_back(Logged { at_ms: now_ms, id, keep });
-        if self.log.len() > self.proofs_max {
-            self.displace_first();
+        if self.log.len() <= self.proofs_max {
+            return None;
         }
+        let number = self.log_start;
+        // If it was not the last one of its trace, that one is told.
+        self.forget_first().filter(|(_, is_last)| *is_last).map(|(first, _)| Displaced { number, at_ms: first.at_ms })
     }
 
-    /// Forgets the first proof in the log for another one.
-    fn displace_first(&mut self) {
-        let Some((first, true)) = self.forget_first() else { return };
-        let until_ms = first.at_ms.next_multiple_of(DISPLACED_MS);
+    /// Notes a displaced proof that no change so far concerns.
+    pub(super) fn note_displaced(&mut self, displaced: Displaced) {
+        let until_ms = displaced.at_ms.next_multiple_of(DISPLACED_MS);
         match self.displaced.back_mut() {
             Some((last_ms, proofs)) if *last_ms == until_ms => *proofs += 1,
             _ => self.displaced.push_back((until_ms, 1)),
         }
     }
 
-    /// Gives up the proofs that the log had no room for: those that a change concerns are not told of them.
+    /// Gives up the displaced proofs: those that a change concerns are not told of them. Each one is counted once, however
+    /// many changes follow.
     pub(super) fn give_up_displaced(&mut self, now_ms: Millis) {
         self.forget_old(now_ms);
-        self.given_up += self.displaced.iter().map(|(_, proofs)| proofs).sum::<u64>();
+        self.given_up += self.displaced.drain(..).map(|(_, proofs)| proofs).sum::<u64>();
     }
 
     /// Returns the numbers of the first proof in the log and of the next one that comes.

@@ -17,7 +17,7 @@ impl Member {
     /// Takes a proof of the own table.
     pub fn proof(&mut self, proof: Proof, now_ms: Millis) {
         let Proof { id, keep, was_dropped } = proof;
-        self.proofs.log(id, keep, now_ms);
+        self.log_proof(id, keep, now_ms);
         // Where a trace was dropped, others have dropped it, too, and do not ask again.
         let targets = if was_dropped { self.everybody() } else { self.keepers(id) };
         let is_owner = self.view.owner(id) == Some(self.own);
@@ -31,7 +31,7 @@ impl Member {
 
     /// Passes a keep on evidence of this owner on to those that others may take for the owner.
     pub(super) fn pass_on(&mut self, id: TraceId, keep: Keep, now_ms: Millis) {
-        self.proofs.log(id, keep, now_ms);
+        self.log_proof(id, keep, now_ms);
         let targets = self.keepers(id);
         self.send_proofs(&targets, id, keep, now_ms);
     }
@@ -97,7 +97,6 @@ impl Member {
             let Some(Sent { to, id, keep, relay }) = self.proofs.next_attempt(now_ms, is_live) else {
                 return false;
             };
-            self.out.counts.repeated_proofs += 1;
             let keep = self.fleet_keep(keep);
             self.send(to, Message::Proof { id, keep, relay });
         }

@@ -3,6 +3,8 @@
 use super::proof::Targets;
 use super::{Member, View};
 use crate::fleet::proofs::Logged;
+use crate::otlp::TraceId;
+use crate::sampling::Keep;
 use crate::tail::table::Millis;
 
 /// The most changes whose proofs are not told yet.
@@ -52,6 +54,16 @@ impl Member {
         self.tellings.push_back(Telling { next, end, change });
     }
 
+    /// Remembers a proof. One that is forgotten for it before it was told after a change is given up.
+    pub(super) fn log_proof(&mut self, id: TraceId, keep: Keep, now_ms: Millis) {
+        let Some(displaced) = self.proofs.log(id, keep, now_ms) else { return };
+        let is_due = |telling: &Telling| (telling.next..telling.end).contains(&displaced.number);
+        match self.tellings.iter().rev().any(is_due) {
+            true => self.proofs.give_up(1),
+            false => self.proofs.note_displaced(displaced),
+        }
+    }
+
     /// Tells up to `proofs_max` proofs after changes, while there is room for unconfirmed ones. Returns true if there is
     /// more to do at once.
     pub(super) fn tell_changes(&mut self, proofs_max: usize, now_ms: Millis) -> bool {
@@ -67,10 +79,8 @@ impl Member {
     fn tell_next(&mut self, now_ms: Millis) {
         let Some(telling) = self.tellings.front_mut() else { return };
         let found = self.proofs.logged(telling.next).filter(|(number, _)| *number < telling.end);
-        let number = found.map_or(telling.end, |(number, _)| number);
-        // The log had no room for those in between.
-        self.proofs.give_up(number - telling.next);
-        telling.next = number + 1;
+        // Those in between cannot help any more, or were given up when the log had no room for them.
+        telling.next = found.map_or(telling.end, |(number, _)| number + 1);
         let Some((_, logged)) = found else {
             self.tellings.pop_front();
             return;

@@ -371,6 +371,58 @@ fn proofs_that_a_member_could_not_tell_after_a_change_are_counted() {
     assert_eq!(given_up(40_000), (0, 0));
 }
 
+/// Returns a member whose log has the last four of some proofs.
+fn member_with_proofs(last: u8) -> Member {
+    let mut member = member();
+    member.set_members(vec![facts(1, 1)], 100);
+    member.tick(64, 40_000);
+    (1..=last).for_each(|n| proves(&mut member, n, false, 40_000));
+    member.tick(64, 40_000);
+    assert_eq!(member.out().counts.given_up_proofs, 0, "nobody was to be told");
+    member
+}
+
+#[test]
+fn a_proof_that_no_member_could_be_told_is_counted_once() {
+    let mut member = member_with_proofs(7);
+    let mut given_up = |members: &[MemberFacts], now_ms| {
+        member.set_members(members.to_vec(), now_ms);
+        member.tick(0, now_ms);
+        member.out().counts.given_up_proofs
+    };
+    assert_eq!(given_up(&[facts(1, 1), facts(OTHER, 1), facts(3, 2)], 40_100), 3, "two kinds of members come at once");
+    assert_eq!(given_up(&[facts(1, 1), facts(OTHER, 1), facts(3, 2), facts(4, 2)], 40_200), 3, "another one comes");
+}
+
+#[test]
+fn a_proof_that_leaves_the_log_while_it_is_to_be_told_is_counted_once() {
+    let mut member = member_with_proofs(4);
+    member.set_members(vec![facts(1, 1), facts(3, 2)], 40_100);
+    member.tick(1, 40_100);
+    assert_eq!(proofs(&mut member), [(MemberId(3), dropped(1))]);
+    // One that has been told goes, then one that has not.
+    let given_up = [5, 6].map(|n| {
+        proves(&mut member, n, false, 40_100);
+        member.receive(MemberId(3), ConfigMark(2), Message::Ack { id: dropped(n) }, 40_100);
+        member.tick(0, 40_100);
+        member.out().counts.given_up_proofs
+    });
+    assert_eq!(given_up, [0, 1]);
+    // The first one, which the member that comes now cannot be told. The second one is counted.
+    member.set_members(vec![facts(1, 1), facts(3, 2), facts(4, 2)], 40_200);
+    member.tick(0, 40_200);
+    assert_eq!(member.out().counts.given_up_proofs, 2);
+}
+
+#[test]
+fn a_proof_that_cannot_help_any_more_is_not_given_up() {
+    let mut member = member_with_proofs(4);
+    member.set_members(vec![facts(1, 1), facts(3, 2)], 40_100);
+    member.tick(64, 40_000 + SETTINGS.waits.retain_ms);
+    assert_eq!(proofs(&mut member), []);
+    assert_eq!(member.out().counts.given_up_proofs, 0);
+}
+
 #[test]
 fn a_member_that_comes_tells_the_earlier_owner_of_a_trace_what_it_keeps() {
     let told = |is_new: bool| {
