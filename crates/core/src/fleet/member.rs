@@ -18,7 +18,7 @@ use super::proofs::Proofs;
 use super::view::{MEMBERS_MAX, MemberFacts, MemberId, View};
 use crate::otlp::TraceId;
 use crate::sampling::{ConfigMark, Keep, Policies, ShadowEffect, Summary, Threshold, Verdict};
-use crate::tail::fleet::{Followed, Report, is_without_owner};
+use crate::tail::fleet::{Followed, Report, needs_answer};
 use crate::tail::table::Millis;
 use crate::tail::tally::Trigger;
 use foldhash::SharedSeed;
@@ -314,7 +314,7 @@ impl Member {
     fn take_summary(&mut self, id: TraceId, holder: Holder, due: (Millis, Trigger), now_ms: Millis) {
         let (from, waits, spans) = (holder.id, holder.waits, holder.summary.span_count);
         let due = (due.0.min(self.settings.waits.trace_wait_ms_max), due.1);
-        let asks = waits || is_without_owner(due.1);
+        let asks = waits || needs_answer(due.1);
         let answer = if waits { due.1 } else { Trigger::DecisionWait };
         if self.owned.get(id).is_none() {
             match self.owned.known(id) {
@@ -368,7 +368,7 @@ impl Member {
         match phase {
             Phase::Waiting => self.prove(id, now_ms),
             Phase::Dropped if self.rescue(id, now_ms) => {}
-            Phase::Dropped if is_without_owner(due.1) => {
+            Phase::Dropped if needs_answer(due.1) => {
                 self.tell(from, id, (Verdict::Dropped, spans), Trigger::DecisionWait);
             }
             Phase::Dropped => {}

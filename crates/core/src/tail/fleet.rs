@@ -48,9 +48,18 @@ impl TableFleet {
     }
 }
 
-/// Returns true if a trace with this trigger was decided without its owner.
+/// Returns true if a held trace that was dropped with this trigger was decided without its owner. One that was dropped under
+/// memory pressure is not held.
 pub(crate) fn is_without_owner(trigger: Trigger) -> bool {
-    matches!(trigger, Trigger::Alone | Trigger::Pressure | Trigger::TraceSize)
+    matches!(trigger, Trigger::Alone | Trigger::TraceSize)
+}
+
+/// The trigger of a report that needs an answer although the owner had decided the trace: it may not know all spans.
+pub(crate) const NEEDS_ANSWER: Trigger = Trigger::Alone;
+
+/// Returns true if the owner is to answer a report of a dropped trace that has this trigger.
+pub(crate) fn needs_answer(trigger: Trigger) -> bool {
+    trigger == NEEDS_ANSWER || is_without_owner(trigger)
 }
 
 /// The summary of all spans of a trace that a table holds.

@@ -437,20 +437,25 @@ impl Shard {
         let verdict = round.verdict(&trace.summary, trace.id);
         round.shadow(trace.id, &trace.summary, verdict);
         let missing_parent = missing_parent(trace, verdict, trigger, self.sample.weight(hash), round);
-        if !matches!(verdict, Verdict::Kept(_)) {
-            round.note(trace.id, verdict, trigger, &trace.summary, &trace.fragments);
-        }
         match verdict {
             Verdict::Kept(keep) => self.keep_held(slot, hash, Keep { missing_parent, ..keep }, trigger, round),
-            Verdict::Dropped => {
-                round.tally.dropped(trigger);
-                self.drop_trace(slot, trigger, round);
-            }
-            Verdict::DroppedByPolicy(policy) => {
-                round.tally.count_dropped_by_policy(policy, trigger);
-                let Some(is_unrepresented) = self.is_unrepresented(slot, round) else { return };
-                self.release(slot, trigger, Some(policy), is_unrepresented, round);
-            }
+            Verdict::Dropped => self.drop_by(slot, None, trigger, round),
+            Verdict::DroppedByPolicy(policy) => self.drop_by(slot, Some(policy), trigger, round),
+        }
+    }
+
+    /// Drops an undecided trace, and counts it. One that a policy of type `drop` dropped cannot be rescued.
+    fn drop_by(&mut self, slot: SlotNumber, policy: Option<u16>, trigger: Trigger, round: &mut WorkRound<'_>) {
+        let Some(trace) = self.traces.get(slot) else { return };
+        let verdict = policy.map_or(Verdict::Dropped, Verdict::DroppedByPolicy);
+        round.note(trace.id, verdict, trigger, &trace.summary, &trace.fragments);
+        let Some(policy) = policy else {
+            round.tally.dropped(trigger);
+            return self.drop_trace(slot, trigger, round);
+        };
+        round.tally.count_dropped_by_policy(policy, trigger);
+        if let Some(is_unrepresented) = self.is_unrepresented(slot, round) {
+            self.release(slot, trigger, Some(policy), is_unrepresented, round);
         }
     }
 

@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 use super::{DropKind, Due, DueQueue, HeldState, HeldTrace, Moment, Shard, SlotNumber, WorkRound, pack, unpack};
 use crate::otlp::TraceId;
 use crate::sampling::{Keep, Threshold, Verdict};
-use crate::tail::fleet::{Followed, Proof, Report, is_without_owner};
+use crate::tail::fleet::{Followed, NEEDS_ANSWER, Proof, Report, is_without_owner};
 use crate::tail::table::Millis;
 use crate::tail::tally::Trigger;
 use crate::tail::verdicts::Found;
@@ -130,7 +130,7 @@ impl Shard {
             HeldState::Pending { trigger: Trigger::Alone, .. } => (0, Trigger::DecisionWait, true, true),
             HeldState::Pending { due, trigger } => (due.not_before(round.now_ms) - round.now_ms, trigger, true, false),
             // The owner answers what was dropped without it.
-            HeldState::Dropped { .. } if has_late => (0, Trigger::Alone, false, true),
+            HeldState::Dropped { .. } if has_late => (0, NEEDS_ANSWER, false, true),
             HeldState::Dropped { trigger, .. } => (0, trigger, false, is_without_owner(trigger)),
         };
         round.fleet.reports.push(Report { id: trace.id, summary: trace.summary.clone(), due_in_ms, trigger, waits });
@@ -245,19 +245,12 @@ impl Shard {
         match verdict {
             Verdict::Kept(keep) => self.keep_held(slot, hash, keep, trigger, round),
             Verdict::Dropped => {
-                round.note(id, verdict, trigger, &trace.summary, &trace.fragments);
-                round.tally.dropped(trigger);
-                self.drop_trace(slot, trigger, round);
+                self.drop_by(slot, None, trigger, round);
                 if !is_known {
                     self.report_unknown(slot, round);
                 }
             }
-            Verdict::DroppedByPolicy(policy) => {
-                round.note(id, verdict, trigger, &trace.summary, &trace.fragments);
-                round.tally.count_dropped_by_policy(policy, trigger);
-                let Some(is_unrepresented) = self.is_unrepresented(slot, round) else { return };
-                self.release(slot, trigger, Some(policy), is_unrepresented, round);
-            }
+            Verdict::DroppedByPolicy(policy) => self.drop_by(slot, Some(policy), trigger, round),
         }
     }
 

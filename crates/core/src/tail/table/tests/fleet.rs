@@ -60,6 +60,10 @@ fn a_trace_that_an_owner_dropped_for_want_of_memory_stays_rescuable() {
     f.send(&[span(trace)]);
     f.follow_drop(trace, Trigger::Pressure);
     assert_eq!(f.table.held().rescuable_spans, 1);
+    f.advance(QUIET_MS + REPEAT_MS);
+    f.reports();
+    f.advance(2 * REPEAT_MS);
+    assert!(f.reports().is_empty(), "its owner has decided it");
     f.send(&[error(trace)]);
     assert_eq!(f.kept_count(), 2);
 }
@@ -77,7 +81,7 @@ fn late_spans_of_a_dropped_trace_are_reported_until_the_owner_answers() {
         f.advance(REPEAT_MS);
         let reports = f.reports();
         assert_eq!(reports.iter().map(|report| report.summary.span_count).collect::<Vec<_>>(), [2]);
-        assert!(!reports[0].waits && crate::tail::fleet::is_without_owner(reports[0].trigger), "an answer is needed");
+        assert!(!reports[0].waits && crate::tail::fleet::needs_answer(reports[0].trigger), "an answer is needed");
     }
     f.follow_drop(trace, Trigger::DecisionWait);
     // One report was planned before.
@@ -213,7 +217,7 @@ fn spans_that_the_owner_did_not_know_are_reported_after_a_drop() {
         f.advance(REPEAT_MS);
         let reports = f.reports();
         assert_eq!(reports.len(), 1, "the report is repeated until the owner answers");
-        assert!(crate::tail::fleet::is_without_owner(reports[0].trigger));
+        assert!(crate::tail::fleet::needs_answer(reports[0].trigger));
     }
     f.follow_drop(trace, Trigger::DecisionWait);
     f.advance(2 * REPEAT_MS);
