@@ -1,5 +1,5 @@
-//! A load generator for loads that the rig's generator does not offer: JSON, protocols side by side, any number of
-//! services, traces of any length. Prints one JSON object with the same names as the rig's generator.
+//! The load generator of `benches/*.py`: OTLP over gRPC or HTTP, as protobuf or JSON, plain or compressed, flat out or at
+//! a rate, from any number of services, with traces of any length. Prints one JSON object.
 //!
 //! Each connection has a thread, which waits for each answer. Requests are encoded before the clock starts. When they
 //! are sent, they get new ids, and are compressed if need be.
@@ -7,12 +7,17 @@
 // The thread of a connection may sleep.
 #![allow(clippy::disallowed_methods)]
 
-use std::io;
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Barrier, Mutex, OnceLock};
+use std::sync::{Arc, Barrier, Mutex, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use clap::Parser;
+use tokio::runtime::{Builder, Runtime};
 
 mod support;
 
@@ -33,6 +38,17 @@ struct Arguments {
     proto: Proto,
     #[arg(long, conflicts_with = "proto")]
     json: bool,
+    /// Compress all requests with gzip.
+    #[arg(long)]
+    gzip: bool,
+    /// Requests to make before the clock starts, so that compression takes no time from the load. Further ones are made
+    /// while they are sent.
+    #[arg(long, default_value_t = 0)]
+    prepared: u64,
+    /// A file for the traces that must be kept: of each that has an error or is slow, and of which the span that shows
+    /// it was acknowledged, a line with its id, `error` or `slow`, and the number of its acknowledged spans.
+    #[arg(long)]
+    expect: Option<PathBuf>,
     #[arg(long, default_value_t = 16)]
     connections: usize,
     /// Spans a second; 0: as fast as possible.
@@ -93,11 +109,16 @@ struct Counts {
     slow_traces: u64,
     latencies_us: Vec<u64>,
     acked_in_second: Vec<u64>,
+    /// The numbers of the acknowledged requests.
+    acked_requests: Vec<u64>,
 }
 
 struct Load {
     arguments: Arguments,
     templates: Vec<Template>,
+    runtimes: Vec<Arc<Runtime>>,
+    /// The bodies of the first requests.
+    prepared: Vec<Bytes>,
     /// The time at which all connections were open.
     start: OnceLock<Instant>,
     seed: u64,
@@ -129,17 +150,38 @@ impl Load {
 
     /// Returns the client of a connection. It is not connected yet.
     fn client(&self, connection: usize) -> Client {
-        let Arguments { proto, json, endpoint, grpc_endpoint, .. } = &self.arguments;
-        let is_grpc = *proto == Proto::Grpc || (*proto == Proto::Mixed && connection % 4 < 2);
-        if is_grpc {
-            let is_gzip = *proto == Proto::Mixed && connection.is_multiple_of(4);
-            Client::grpc(grpc_endpoint, is_gzip)
+        let Arguments { proto, json, gzip, endpoint, grpc_endpoint, .. } = &self.arguments;
+        let is_mixed = *proto == Proto::Mixed;
+        let is_gzip = *gzip || (is_mixed && connection.is_multiple_of(4));
+        if *proto == Proto::Grpc || (is_mixed && connection % 4 < 2) {
+            Client::grpc(grpc_endpoint, is_gzip, Arc::clone(&self.runtimes[connection % self.runtimes.len()]))
         } else {
-            Client::http(
-                &endpoint[connection % endpoint.len()],
-                if *json { "application/json" } else { "application/x-protobuf" },
-            )
+            let content_type = if *json { "application/json" } else { "application/x-protobuf" };
+            Client::http(&endpoint[connection % endpoint.len()], content_type, is_gzip)
         }
+    }
+
+    /// Returns the template of a request, and the key that makes its ids differ from those of other passes.
+    fn template(&self, number: u64) -> (&Template, u64) {
+        let count = self.templates.len() as u64;
+        (&self.templates[(number % count) as usize], workload::mix(self.seed.wrapping_add(number / count)))
+    }
+
+    /// Returns the body of a request. `message` is room for it.
+    fn body(&self, number: u64, client: &Client, message: &mut Vec<u8>) -> Bytes {
+        if let Some(body) = self.prepared.get(number as usize) {
+            return body.clone();
+        }
+        let (template, key) = self.template(number);
+        template.stamp(key, message);
+        client.prepare(message)
+    }
+
+    /// Makes the bodies of the first requests. All connections must speak the same protocol.
+    fn prepare(&mut self) {
+        let client = self.client(0);
+        let mut message = Vec::new();
+        self.prepared = (0..self.arguments.prepared).map(|number| self.body(number, &client, &mut message)).collect();
     }
 
     /// Sends requests over one connection. It starts when `all` connections are open, so that no latency includes their
@@ -147,20 +189,18 @@ impl Load {
     fn run_connection(&self, mut client: Client, all: &Barrier) {
         // A failure shows again at the first request.
         let _ = client.connect();
-        let mut body = Vec::with_capacity(self.templates.iter().map(Template::len).max().unwrap_or(0));
+        let mut message = Vec::with_capacity(self.templates.iter().map(Template::len).max().unwrap_or(0));
         all.wait();
         while let Some((number, at)) = self.ticket() {
-            let count = self.templates.len() as u64;
-            let template = &self.templates[(number % count) as usize];
-            template.stamp(workload::mix(self.seed.wrapping_add(number / count)), &mut body);
-            let body = client.prepare(&body);
+            let body = self.body(number, &client, &mut message);
             std::thread::sleep(at.saturating_duration_since(Instant::now()));
             let answer = client.send(body);
-            self.count(template, at, &answer);
+            self.count(number, at, &answer);
         }
     }
 
-    fn count(&self, template: &Template, at: Instant, answer: &io::Result<Answer>) {
+    fn count(&self, number: u64, at: Instant, answer: &io::Result<Answer>) {
+        let (template, _) = self.template(number);
         let spans = template.spans as u64;
         let mut counts = self.counts.lock().expect("no panic of another thread");
         counts.sent += spans;
@@ -175,11 +215,46 @@ impl Load {
                     counts.acked_in_second.resize(second + 1, 0);
                 }
                 counts.acked_in_second[second] += spans;
+                if self.arguments.expect.is_some() {
+                    counts.acked_requests.push(number);
+                }
             }
             Ok(Answer::Refused) => counts.refused += spans,
             Err(_) => counts.lost += spans,
         }
     }
+
+    /// Writes the traces that must be kept to `path`, see [`Arguments::expect`].
+    fn write_expected(&self, acked_requests: &[u64], path: &Path) -> io::Result<()> {
+        let mut traces: HashMap<[u64; 2], (u64, bool, bool)> = HashMap::new();
+        for &number in acked_requests {
+            let (template, key) = self.template(number);
+            for evidence in &template.evidence {
+                let (spans, is_error, is_slow) = traces.entry(evidence.trace.map(|word| word ^ key)).or_default();
+                *spans += 1;
+                *is_error |= evidence.is_error;
+                *is_slow |= evidence.is_slow;
+            }
+        }
+        let mut file = io::BufWriter::new(fs::File::create(path)?);
+        for ([high, low], (spans, is_error, is_slow)) in traces {
+            if is_error || is_slow {
+                let kind = if is_error { "error" } else { "slow" };
+                writeln!(file, "{high:016x}{low:016x} {kind} {spans}")?;
+            }
+        }
+        file.flush()
+    }
+}
+
+/// Maximum runtimes of gRPC clients. Each has files of its own, so more connections share them.
+const RUNTIMES_MAX: usize = 1_000;
+
+/// Returns the runtimes of the connections, none of which has a thread of its own.
+fn runtimes(arguments: &Arguments) -> Vec<Arc<Runtime>> {
+    let count = if arguments.proto == Proto::Http { 0 } else { arguments.connections.min(RUNTIMES_MAX) };
+    let runtime = || Builder::new_current_thread().enable_all().build().expect("files for a runtime");
+    (0..count).map(|_| Arc::new(runtime())).collect()
 }
 
 /// Initial capacity for latencies.
@@ -187,7 +262,7 @@ const LATENCIES: usize = 1 << 20;
 
 /// Returns the CPU seconds of all threads of this process: fields 14 and 15 of /proc/PID/stat, in hundredths (proc(5)).
 fn cpu_seconds() -> f64 {
-    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let text = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = text.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
     fields.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
@@ -200,15 +275,18 @@ fn main() {
     let connections = arguments.connections;
     let bytes_per_span = templates.iter().map(Template::len).sum::<usize>() as f64
         / templates.iter().map(|template| template.spans).sum::<usize>() as f64;
-    let load = Load {
+    let mut load = Load {
+        runtimes: runtimes(&arguments),
         arguments,
         templates,
+        prepared: Vec::new(),
         start: OnceLock::new(),
         seed: now >> 10,
         next: AtomicU64::new(0),
         // The capacity avoids growth, in which the allocator would free memory of the templates and delay a request.
         counts: Mutex::new(Counts { latencies_us: Vec::with_capacity(LATENCIES), ..Counts::default() }),
     };
+    load.prepare();
     let all = Barrier::new(connections);
     std::thread::scope(|scope| {
         for number in 0..connections {
@@ -217,7 +295,10 @@ fn main() {
         }
     });
     let wall_s = load.start().elapsed().as_secs_f64();
-    let mut counts = load.counts.into_inner().expect("no panic of another thread");
+    let mut counts = std::mem::take(&mut *load.counts.lock().expect("no panic of another thread"));
+    if let Some(path) = &load.arguments.expect {
+        load.write_expected(&counts.acked_requests, path).expect("a file that can be written");
+    }
     counts.latencies_us.sort_unstable();
     let quantile_ms = |part: f64| {
         let last = counts.latencies_us.len().saturating_sub(1);

@@ -3,6 +3,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use flate2::write::GzEncoder;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 
 /// Maximum wait for an answer. A request with a later answer counts as lost.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
@@ -37,14 +38,13 @@ pub(crate) enum Client {
 }
 
 impl Client {
-    /// Returns a sender over HTTP/1.1.
-    pub(crate) fn http(endpoint: &str, content_type: &'static str) -> Self {
-        Client::Http(HttpClient { endpoint: endpoint.to_owned(), content_type, connection: None })
+    /// Returns a sender over HTTP/1.1, which compresses its requests if `is_gzip`.
+    pub(crate) fn http(endpoint: &str, content_type: &'static str, is_gzip: bool) -> Self {
+        Client::Http(HttpClient { endpoint: endpoint.to_owned(), content_type, is_gzip, connection: None })
     }
 
-    /// Returns a sender over gRPC, which compresses its requests if `is_gzip`.
-    pub(crate) fn grpc(endpoint: &str, is_gzip: bool) -> Self {
-        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    /// Returns a sender over gRPC, which compresses its requests if `is_gzip`. Senders may share a runtime.
+    pub(crate) fn grpc(endpoint: &str, is_gzip: bool, runtime: Arc<Runtime>) -> Self {
         let url = format!("http://{endpoint}{EXPORT}");
         Client::Grpc(GrpcClient { endpoint: endpoint.to_owned(), url, is_gzip, runtime, connection: None })
     }
@@ -61,7 +61,7 @@ impl Client {
     /// Returns the body of the request that carries `message`.
     pub(crate) fn prepare(&self, message: &[u8]) -> Bytes {
         match self {
-            Client::Http(_) => Bytes::copy_from_slice(message),
+            Client::Http(client) => written(Vec::new(), message, client.is_gzip).into(),
             Client::Grpc(client) => framed(message, client.is_gzip),
         }
     }
@@ -75,16 +75,20 @@ impl Client {
     }
 }
 
-/// Returns the message with its gRPC prefix.
-fn framed(message: &[u8], is_gzip: bool) -> Bytes {
-    let mut body = vec![0; PREFIX_BYTES];
+/// Appends the message to `body`, compressed if `is_gzip`.
+fn written(mut body: Vec<u8>, message: &[u8], is_gzip: bool) -> Vec<u8> {
     if is_gzip {
         let mut encoder = GzEncoder::new(body, Compression::fast());
         encoder.write_all(message).expect("memory takes all");
-        body = encoder.finish().expect("memory takes all");
-    } else {
-        body.extend_from_slice(message);
+        return encoder.finish().expect("memory takes all");
     }
+    body.extend_from_slice(message);
+    body
+}
+
+/// Returns the message with its gRPC prefix.
+fn framed(message: &[u8], is_gzip: bool) -> Bytes {
+    let mut body = written(vec![0; PREFIX_BYTES], message, is_gzip);
     let length = (body.len() - PREFIX_BYTES) as u32;
     body[0] = is_gzip.into();
     body[1..PREFIX_BYTES].copy_from_slice(&length.to_be_bytes());
@@ -96,6 +100,7 @@ fn framed(message: &[u8], is_gzip: bool) -> Bytes {
 pub(crate) struct HttpClient {
     endpoint: String,
     content_type: &'static str,
+    is_gzip: bool,
     connection: Option<BufReader<TcpStream>>,
 }
 
@@ -109,8 +114,9 @@ impl HttpClient {
     }
 
     fn send(&mut self, body: &[u8]) -> io::Result<Answer> {
+        let encoding = if self.is_gzip { "content-encoding: gzip\r\n" } else { "" };
         let head = format!(
-            "POST /v1/traces HTTP/1.1\r\nhost: {}\r\ncontent-type: {}\r\ncontent-length: {}\r\n\r\n",
+            "POST /v1/traces HTTP/1.1\r\nhost: {}\r\ncontent-type: {}\r\n{encoding}content-length: {}\r\n\r\n",
             self.endpoint,
             self.content_type,
             body.len()
@@ -160,7 +166,7 @@ pub(crate) struct GrpcClient {
     endpoint: String,
     url: String,
     is_gzip: bool,
-    runtime: Runtime,
+    runtime: Arc<Runtime>,
     connection: Option<SendRequest<Full<Bytes>>>,
 }
 

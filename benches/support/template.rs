@@ -4,7 +4,10 @@
 //! again.
 #![allow(dead_code)] // Each benchmark uses a part.
 
+use std::collections::HashSet;
+
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 
 use super::workload;
@@ -14,6 +17,17 @@ use super::workload;
 pub(crate) enum Encoding {
     Protobuf,
     Json,
+}
+
+/// A span of a trace that must be kept, as it has an error or is slow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Evidence {
+    /// The trace id in halves, as in the template.
+    pub(crate) trace: [u64; 2],
+    /// True if this span has the error.
+    pub(crate) is_error: bool,
+    /// True if this span is the root of a slow trace.
+    pub(crate) is_slow: bool,
 }
 
 /// An encoded request.
@@ -28,31 +42,39 @@ pub(crate) struct Template {
     pub(crate) errors: usize,
     /// Number of roots of slow traces.
     pub(crate) slow: usize,
+    /// The spans of traces that must be kept, of which some may be in other requests.
+    pub(crate) evidence: Vec<Evidence>,
 }
 
 impl Template {
-    /// Encodes `request`.
-    pub(crate) fn new(request: &ExportTraceServiceRequest, encoding: Encoding) -> Self {
+    /// Encodes `request`. `flagged` has the ids of the traces that must be kept.
+    fn new(request: &ExportTraceServiceRequest, encoding: Encoding, flagged: &HashSet<&[u8]>) -> Self {
         let bytes = match encoding {
             Encoding::Protobuf => request.encode_to_vec(),
             Encoding::Json => serde_json::to_vec(request).expect("a message that has a JSON form"),
         };
-        let mut template = Template { encoding, bytes, ids: Vec::new(), spans: 0, errors: 0, slow: 0 };
+        let (ids, evidence) = (Vec::new(), Vec::new());
+        let mut template = Template { encoding, bytes, ids, spans: 0, errors: 0, slow: 0, evidence };
         let mut cursor = 0;
         for span in workload::spans(request) {
             for id in [&span.trace_id, &span.span_id, &span.parent_span_id] {
                 cursor = template.find(id, cursor);
             }
+            let (is_error, is_slow) = (workload::is_error(span), workload::is_slow_root(span));
             template.spans += 1;
-            template.errors += usize::from(workload::is_error(span));
-            template.slow += usize::from(workload::is_slow_root(span));
+            template.errors += usize::from(is_error);
+            template.slow += usize::from(is_slow);
+            if flagged.contains(&span.trace_id[..]) {
+                let trace = [&span.trace_id[..8], &span.trace_id[8..]].map(word);
+                template.evidence.push(Evidence { trace, is_error, is_slow });
+            }
         }
         template
     }
 
     /// Notes the position of `id`, which is somewhere after `cursor`; returns the position of its end.
     fn find(&mut self, id: &[u8], mut cursor: usize) -> usize {
-        for word in id.chunks_exact(8).map(|word| u64::from_be_bytes(word.try_into().expect("8 bytes"))) {
+        for word in id.chunks_exact(8).map(word) {
             let needle = self.written(word);
             let found = memchr::memmem::find(&self.bytes[cursor..], &needle).expect("ids in the order of the spans");
             self.ids.push((cursor + found, word));
@@ -92,11 +114,20 @@ impl Template {
     }
 }
 
+/// Returns the number that 8 bytes of an id stand for.
+fn word(bytes: &[u8]) -> u64 {
+    u64::from_be_bytes(bytes.try_into().expect("8 bytes"))
+}
+
 fn hex(word: u64) -> [u8; 16] {
     std::array::from_fn(|i| b"0123456789abcdef"[(word >> (60 - 4 * i)) as usize & 15])
 }
 
 /// Returns the requests of `shape` as templates.
 pub(crate) fn templates(shape: &workload::Shape, encoding: Encoding) -> Vec<Template> {
-    workload::requests(shape).iter().map(|request| Template::new(request, encoding)).collect()
+    let requests = workload::requests(shape);
+    let must_be_kept = |span: &&Span| workload::is_error(span) || workload::is_slow_root(span);
+    let flagged =
+        requests.iter().flat_map(workload::spans).filter(must_be_kept).map(|span| &span.trace_id[..]).collect();
+    requests.iter().map(|request| Template::new(request, encoding, &flagged)).collect()
 }
