@@ -7,8 +7,7 @@
 
 One daemon runs without both, one with `api.listen`, and one for each kind of metrics of spans. The sink is the embedded
 Cloud Trace of another process. The daemons have core 0; load, sink and the clients of the API have core 1. Only one daemon runs at a time: the others are stopped by a signal.
-Each measured window stands beside a window without the feature, and only such pairs are compared. The
-rig is not needed.
+Each measured window stands beside a window without the feature, and only such pairs are compared.
 """
 import contextlib
 import json
@@ -178,7 +177,7 @@ def main():
     options = measure.parse(parser, list(FEATURES))
     if options.quick:
         options.seconds, options.runs = 5, 1
-    binary, load = measure.build_daemon(options), options.load or measure.build_helper("load")
+    binary, load = measure.build_daemon(options), options.load or measure.build_helper("load", options)
     folder = Path(tempfile.mkdtemp(prefix="spansieve-features-"))
     bench = Bench(options, binary, load.resolve(), folder)
     pairs = {feature: [] for feature in options.names}

@@ -10,7 +10,7 @@ come in up to three requests, which go to the instances at random. `outage`: thr
 its data. All spans of the members, and those that the sink received, are counted by `span_metrics`.
 
 The engine is a `redis-server` or `valkey-server` of the PATH, the sink a fourth daemon that takes OTLP. The daemons share
-core 0; load, sink and engine have core 1. The rig is not needed.
+core 0; load, sink and engine have core 1.
 """
 import contextlib
 import json
@@ -239,7 +239,7 @@ def main():
     options = measure.parse(parser, list(FIGURES))
     if options.quick:
         options.seconds, options.wait, options.runs = 8, 4, 1
-    binary, load = measure.build_daemon(options), options.load or measure.build_helper("load")
+    binary, load = measure.build_daemon(options), options.load or measure.build_helper("load", options)
     folder = Path(tempfile.mkdtemp(prefix="spansieve-fleet-"))
     bench = Bench(options, binary, load.resolve(), folder)
     runs = {name: [] for name in options.names}

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import measure
 from chart import chart
-from compare import Running
-from measure import DAEMON_CORE, LOAD_CORE, ROOT, Journal, Program, Spread, last_json, pinned
+from measure import DAEMON_CORE, LOAD_CORE, ROOT, SPANSIEVE_CONFIG, Journal, Program, Spread, last_json, pinned
+from running import Running
 
 RESULTS = ROOT / "benches" / "results"
 # The longest decision wait in seconds, so that nothing is decided while memory is measured.
@@ -52,8 +52,8 @@ def policies(count):
 class Points:
     """The points of the charts. Each function measures one point once."""
 
-    def __init__(self, options, rig, program, load, in_process):
-        self.options, self.rig, self.program, self.load, self.in_process = options, rig, program, load, in_process
+    def __init__(self, options, program, load, sink, in_process):
+        self.options, self.program, self.load, self.sink, self.in_process = options, program, load, sink, in_process
         self.seconds = 3 if options.quick else 8
         self.held_spans = 100_000 if options.quick else 1_000_000
 
@@ -61,7 +61,7 @@ class Points:
         seconds = 1 if self.options.quick else 5
         values = last_json(pinned(DAEMON_CORE, [self.in_process, "--pending", count, "--seconds", seconds]))
         if count >= 100_000:
-            values["daemon"] = self.hold(lambda: self.rig_load("--max-spans", count, "--duration", 120), {})
+            values["daemon"] = self.hold(lambda: self.send("--proto", "grpc", "--max-spans", count, "--duration", 120), {})
         return values
 
     def cores(self, count):
@@ -72,10 +72,10 @@ class Points:
     def connections(self, count):
         # At least two requests on each connection, at a rate that leaves the daemon idle time: the chart is not about
         # throughput.
-        rate = ["--conns", count, "--inflight", 1, "--rate", 100_000, *SMALL_BATCH]
+        rate = ["--proto", "grpc", "--connections", count, "--rate", 100_000, *SMALL_BATCH]
         spans = max(self.held_spans // 2, 128 * count)
-        flow = self.flow(lambda: self.rig_load(*rate, "--duration", self.seconds), {})
-        held = self.hold(lambda: self.rig_load(*rate, "--max-spans", spans, "--duration", 60), {})
+        flow = self.flow(lambda: self.send(*rate, "--duration", self.seconds), {})
+        held = self.hold(lambda: self.send(*rate, "--max-spans", spans, "--duration", 60), {})
         return {**flow, **held}
 
     def services(self, count):
@@ -88,38 +88,36 @@ class Points:
         return self.both(["--spans-per-trace", count], {})
 
     def both(self, shape, config):
-        flow = self.flow(lambda: self.own_load(*shape, "--duration", self.seconds), config)
-        held = self.hold(lambda: self.own_load(*shape, "--max-spans", self.held_spans, "--duration", 60), config)
+        flow = self.flow(lambda: self.send(*shape, "--duration", self.seconds), config)
+        held = self.hold(lambda: self.send(*shape, "--max-spans", self.held_spans, "--duration", 60), config)
         return {**flow, **held}
 
     def flow(self, send, config):
         """Measures the CPU time of all work for a span, with decisions and export."""
-        with Running(self.rig, self.program, FLOW_WAIT_S, {"rescue": False, **config}) as (daemon, _):
-            before = daemon.cpu()
+        with Running(self.program, self.sink, FLOW_WAIT_S, rescue=False, **config) as run:
+            before = run.daemon.cpu()
             sent = send()
-            self.rig.settle(FLOW_WAIT_S + 2)
-            cpu = daemon.cpu() - before
+            run.sink.settle(FLOW_WAIT_S + 2)
+            cpu = run.daemon.cpu() - before
             lost = sent["sent"] - sent["acked"]
             return {"cpu_us": cpu / max(sent["acked"], 1) * 1e6, "acked": sent["acked"], "not_acked": lost, "ack_p99_ms": sent["ack_p99_ms"]}
 
     def hold(self, send, config):
         """Measures the memory of spans that wait for their decision, and the CPU time of accepting them."""
-        with Running(self.rig, self.program, HOLD_WAIT_S, {"rescue": False, **config}) as (daemon, idle_mib):
+        with Running(self.program, self.sink, HOLD_WAIT_S, rescue=False, **config) as run:
+            daemon = run.daemon
             before = daemon.cpu()
             sent = send()
             time.sleep(2)
             cpu = daemon.cpu() - before
             spans = max(sent["acked"], 1)
-            beyond = (daemon.memory_mib() - idle_mib) * 2**20 / spans - sent["bytes_per_span"]
-            peak = (daemon.memory_mib("VmHWM") - idle_mib) * 2**20 / spans - sent["bytes_per_span"]
+            beyond = (daemon.memory_mib() - run.idle_mib) * 2**20 / spans - sent["bytes_per_span"]
+            peak = (daemon.memory_mib("VmHWM") - run.idle_mib) * 2**20 / spans - sent["bytes_per_span"]
             # SIGKILL, because a stop would decide and export all pending spans.
             daemon.stop(signal.SIGKILL)
             return {"beyond_wire": beyond, "peak_beyond_wire": peak, "ingest_us": cpu / spans * 1e6, "held": sent["acked"]}
 
-    def rig_load(self, *arguments):
-        return self.rig.load(LOAD_CORE, arguments)
-
-    def own_load(self, *arguments):
+    def send(self, *arguments):
         return last_json(pinned(LOAD_CORE, [self.load, *arguments]))
 
 
@@ -187,7 +185,7 @@ def table(c, journal, digest):
 
 def section(journal, digest, facts):
     """Draws all charts that have data; returns their Markdown."""
-    parts = [f"{facts['cpu']}, {facts['cores']} cores, {facts['date']}, commit {facts['commit']}. Median [least - most]."]
+    parts = [f"{facts['cpu']}, {facts['cores']} cores, {facts['date']}, commit {facts['commit']}. Warm memory, median [least - most]."]
     for c in CHARTS:
         if not any(series(journal, digest, c, key) for _, panel in c.panels for _, key in panel):
             continue
@@ -205,14 +203,12 @@ def main():
     options = measure.parse(parser, names)
     measure.allow_open_files()
     binary = measure.build_daemon(options)
-    program = Program("Spansieve", binary, options.rig / "spansieve.yaml")
+    program = Program("Spansieve", binary, SPANSIEVE_CONFIG)
     journal = Journal("growth", options)
     if not options.report:
-        load, in_process = measure.build_helper("load"), measure.build_helper("in_process")
-        measure.build_rig(options, with_collector=False)
+        helpers = [measure.build_helper(name, options) for name in ("load", "sink", "in_process")]
         measure.isolate(options)
-        rig = measure.rig_module(options)
-        measure_all(options, Points(options, rig, program, load, in_process), program.digest, journal)
+        measure_all(options, Points(options, program, *helpers), program.digest, journal)
     for c in CHARTS:
         print(f"\n{c.title}\n{table(c, journal, program.digest)}")
     if options.write:

@@ -1,13 +1,9 @@
 """Shared parts of compare.py, growth.py, features.py and fleet.py: building, the programs under test, running daemons, a
 network namespace, a journal of runs that makes the first two resumable, and statistics.
-
-The rig (load generator, recording Cloud Trace, the Go Collector, bench.py, scenarios.py) is beside the repository, in
-../shared/rig. Its rig.py is imported from there.
 """
 import argparse
 import contextlib
 import hashlib
-import importlib
 import json
 import os
 import re
@@ -17,7 +13,6 @@ import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -33,16 +28,22 @@ DAEMON_CORE, LOAD_CORE = "0", "1"
 # Enough for 5,000 connections, which need a socket in the daemon and one in the load generator.
 OPEN_FILES = 16_384
 ISOLATED = "SPANSIEVE_BENCH_ISOLATED"
+SPANSIEVE_CONFIG = ROOT / "benches" / "spansieve.yaml"
+COLLECTOR = ROOT / "benches" / "collector"
+# The size of each decision cache, and in a container.
+CACHED_IDS, CACHED_IDS_CONTAINED = 4_000_000, 100_000
+# The OpenTelemetry Collector Builder, of the same release as what it builds.
+COLLECTOR_BUILDER = "v0.161.0"
 
 
 def arguments(description, names):
     """Returns the parser of the options of both scripts. `names` are the cases or charts that can be selected."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to measure; all by default: {', '.join(names)}")
-    parser.add_argument("--rig", type=Path, default=ROOT.parent / "shared" / "rig", help="the rig's folder (default: %(default)s)")
     parser.add_argument("--runs", type=int, default=5, help="runs of each (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="short runs as a test, which are never written to the documents")
     parser.add_argument("--binary", type=Path, help="measure this program instead of building the release binary")
+    parser.add_argument("--debug", action="store_true", help="build without optimization, as a test of these scripts")
     parser.add_argument("--fresh", action="store_true", help="forget the runs of an interrupted measurement")
     parser.add_argument("--report", action="store_true", help="measure nothing, report the existing runs")
     parser.add_argument("--write", action="store_true", help="write the data and the documents, not only the terminal")
@@ -55,10 +56,9 @@ def parse(parser, names):
     unknown = set(options.names) - set(names)
     if unknown:
         parser.error(f"no such name: {', '.join(sorted(unknown))}; the names are: {', '.join(names)}")
-    if options.write and options.quick:
-        parser.error("--quick figures are not for the documents")
+    if options.write and (options.quick or options.debug):
+        parser.error("figures of --quick and --debug are not for the documents")
     options.names = options.names or list(names)
-    options.rig = options.rig.resolve()
     return options
 
 
@@ -70,25 +70,26 @@ def run(command, **more):
     subprocess.run(list(map(str, command)), check=True, **more)
 
 
-def rig_out():
-    return Path(os.environ.get("RIG_OUT") or Path(tempfile.gettempdir()) / "rig")
-
-
 def build_daemon(options):
     """Returns the path of the release binary. It is built from this tree unless `--binary` names another.
 
     It is a copy, because a later build of the benches replaces the binary with one that has test features."""
     if options.binary:
         return options.binary.resolve()
+    if options.debug:
+        # Cargo builds the program together with the helper.
+        build_helper("load", options)
+        return ROOT / "target" / "debug" / "spansieve"
     run(["cargo", "build", "--release", "--locked"], cwd=ROOT)
     copy = ROOT / "target" / "measurements" / "spansieve"
     copy.parent.mkdir(parents=True, exist_ok=True)
     return Path(shutil.copy2(ROOT / "target" / "release" / "spansieve", copy))
 
 
-def build_helper(name):
+def build_helper(name, options):
     """Builds the helper program benches/NAME.rs; returns its path."""
     command = ["cargo", "bench", "--locked", "--no-run", "--bench", name, "--message-format", "json"]
+    command += ["--profile", "test"] if options.debug else []
     print("+", *command, file=sys.stderr, flush=True)
     output = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
     messages = (json.loads(line) for line in output.splitlines() if line.startswith("{"))
@@ -96,26 +97,31 @@ def build_helper(name):
     return Path(found[-1])
 
 
-def build_rig(options, with_collector):
-    """Builds the missing programs of the rig in $RIG_OUT/bin. It builds from a copy, as the rig may be read-only."""
-    wanted = ["loadgen", "fake-cloudtrace"] + (["otelcol-peer"] if with_collector else [])
-    if all((rig_out() / "bin" / name).exists() for name in wanted):
-        return
-    source = rig_out() / "src"
-    shutil.copytree(options.rig, source, dirs_exist_ok=True)
-    run(["chmod", "-R", "u+w", source])
-    environment = {**os.environ, "RIG_OUT": str(rig_out())}
-    if not with_collector:
-        environment["RIG_NO_GO"] = "1"
-    run([source / "build.sh"], env=environment)
+def build_collector():
+    """Builds the Go Collector of benches/collector, unless it is there; returns its path."""
+    manifest = COLLECTOR / "builder-config.yaml"
+    folder = ROOT / "target" / "collector" / hashlib.sha256(manifest.read_bytes()).hexdigest()[:12]
+    program = folder / "otelcol"
+    if program.exists():
+        return program
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/go/bin"])
+    if not shutil.which("go", path=path):
+        raise SystemExit("building the Collector needs Go (https://go.dev/doc/install); --no-collector leaves it out")
+    folder.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, "PATH": path, "GOBIN": str(folder)}
+    run(["go", "install", f"go.opentelemetry.io/collector/cmd/builder@{COLLECTOR_BUILDER}"], env=environment)
+    # The builder takes the folder for its output only from the manifest.
+    copy = folder / "manifest.yaml"
+    copy.write_text(re.sub("^dist:", f"dist:\n  output_path: {folder / 'source'}", manifest.read_text(), flags=re.M))
+    run([folder / "builder", "--config", copy], env=environment)
+    return Path(shutil.move(folder / "source" / "otelcol", program))
 
 
 # --- A place to run in ------------------------------------------------------------------------------------------------
 
 
 def isolate(options):
-    """Continues in a network namespace, if the system allows it: the rig's ports are fixed, and other programs may use
-    them."""
+    """Continues in a network namespace, if the system allows it: the ports are fixed, and other programs may use them."""
     if options.no_isolation or os.environ.get(ISOLATED):
         return
     flags = ["-n"] if os.geteuid() == 0 else ["-rn"]
@@ -125,14 +131,6 @@ def isolate(options):
     os.environ[ISOLATED] = "1"
     inner = 'ip link set lo up && exec "$@"'
     os.execvp("unshare", ["unshare", *flags, "sh", "-c", inner, "sh", sys.executable, *sys.argv])
-
-
-def rig_module(options):
-    """Imports and returns rig.py."""
-    os.environ["RIG_OUT"] = str(rig_out())
-    (rig_out() / "runs").mkdir(parents=True, exist_ok=True)
-    sys.path.insert(0, str(options.rig))
-    return importlib.import_module("rig")
 
 
 def allow_open_files():
@@ -167,7 +165,7 @@ def machine(binary):
 
 @dataclass
 class Program:
-    """A program that is measured; `config` is its configuration file in the rig."""
+    """A program that is measured, with its configuration file."""
 
     name: str
     binary: Path
@@ -178,19 +176,22 @@ class Program:
     def __post_init__(self):
         self.digest = hashlib.sha256(self.binary.read_bytes()).hexdigest()[:12]
 
-    def command(self, rescue=True, policies=None):
+    def command(self, rescue=True, policies=None, is_contained=False):
         """Returns the command line. `rescue=False` switches rescue off (the Collector has none); `policies` (YAML)
-        replaces the rig's policies."""
+        replaces the policies; `is_contained` leaves the size of the memory to the container, and makes caches that fit."""
         text = self.config.read_text()
+        if is_contained:
+            text = text.replace(f"{CACHED_IDS}", f"{CACHED_IDS_CONTAINED}")
         if policies:
             text = with_policies(text, policies)
-        if not rescue and not self.is_collector:
-            text = re.sub(r"^tail_sampling:\n", "tail_sampling:\n  rescue: {window: 0s}\n", text, flags=re.M)
+        if not self.is_collector:
+            text = text if rescue else re.sub(r"^tail_sampling:\n", "tail_sampling:\n  rescue: {window: 0s}\n", text, flags=re.M)
+            text = re.sub(r"^memory:.*\n", "", text, flags=re.M) if is_contained else text
         STATE.mkdir(parents=True, exist_ok=True)
         name = hashlib.sha256(text.encode()).hexdigest()[:12]
         path = STATE / f"{self.name}-{name}.yaml"
         path.write_text(text)
-        return f"{self.binary} --config {path}"
+        return [self.binary, "--config", path]
 
 
 def with_policies(text, policies):
@@ -234,7 +235,7 @@ def wait(what, condition, seconds=60, pause_s=0.1):
 def get(address, path, seconds=20):
     """Returns the body of a page as text."""
     with urllib.request.urlopen(f"http://{address}{path}", timeout=seconds) as answer:
-        return answer.read().decode()
+        return answer.read().decode(errors="replace")
 
 
 def metric(text, name, labels=""):
@@ -349,6 +350,10 @@ class Spansieve(Daemon):
 # --- Runs -------------------------------------------------------------------------------------------------------------
 
 
+class NotHere(Exception):
+    """Something cannot be measured on this system."""
+
+
 class Journal:
     """A file with a line of JSON for each run, written at once. Runs in it are not repeated."""
 
@@ -357,7 +362,7 @@ class Journal:
         STATE.mkdir(parents=True, exist_ok=True)
         if options.fresh and not options.report:
             self.path.unlink(missing_ok=True)
-        self.entries = []
+        self.entries, self.failures = [], 0
         if self.path.exists():
             self.entries = [json.loads(line) for line in self.path.read_text().splitlines()]
 
@@ -372,9 +377,13 @@ class Journal:
         started = time.monotonic()
         try:
             values = work()
+        except NotHere as reason:
+            print(f"  left out: {reason}", file=sys.stderr, flush=True)
+            return
         except (subprocess.SubprocessError, SystemExit, OSError, ValueError, LookupError) as error:
             # A failed run must not stop the others. It is missing in the report, and is repeated the next time.
             print(f"  FAILED: {error}", file=sys.stderr, flush=True)
+            self.failures += 1
             return
         entry = {**key, "values": values, "seconds": round(time.monotonic() - started, 1)}
         self.entries.append(entry)

@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
-"""Measures where the time of a span goes: CPU time by step, page faults, system calls and allocations under the rig's
-load.
+"""Measures where the time of a span goes: CPU time by step, page faults, system calls and allocations under load.
 
     benches/profile.py                    # every path, the table on the terminal: 5 minutes
     benches/profile.py --write            # also writes benches/RESULTS.md
@@ -17,14 +16,14 @@ import time
 from pathlib import Path
 
 import measure
-from compare import KEEP_ALL, Cases
-from measure import DAEMON_CORE, LOAD_CORE, ROOT, Program, pinned
+from cases import KEEP_ALL, Cases
+from measure import LOAD_CORE, ROOT, SPANSIEVE_CONFIG, Program, pinned
 
 PATHS = {
     "grpc": ("gRPC", ["--proto", "grpc"], {"rescue": False}),
     "rescue": ("gRPC, rescue", ["--proto", "grpc"], {}),
     "http": ("HTTP", ["--proto", "http"], {"rescue": False}),
-    "gzip": ("gzip", ["--proto", "http", "--gzip"], {"rescue": False}),
+    "gzip": ("gzip", ["--gzip", "--prepared", 4_000], {"rescue": False}),
     "json": ("JSON", ["--json"], {"rescue": False}),
     "kept": ("100 % kept", ["--proto", "grpc"], {"rescue": False, "policies": KEEP_ALL}),
 }
@@ -85,31 +84,23 @@ def counts(pid, events, seconds):
     return {f[2]: float(f[0]) for f in fields if len(f) > 2 and re.fullmatch(r"[\d.]+", f[0])}
 
 
-def received(rig):
-    text = rig.get("127.0.0.1:4318", "/metrics")
-    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith("spansieve_received_spans_total"))
-
-
 def profile(cases, program, name, probes):
     """Measures one path: the cost of a span by step, and its page faults, system calls and allocations."""
     _, load, config = PATHS[name]
     data = measure.STATE / f"profile-{name}.data"
     seconds = WARM_UP_S + 2 * WINDOW_S + 2
-    with cases.running(program, 2, **config) as (daemon, _):
-        if name == "json":
-            command = pinned(LOAD_CORE, [cases.load, *load, "--duration", seconds])
-        else:
-            endpoint = "127.0.0.1:4317" if "grpc" in load else "127.0.0.1:4318"
-            command = pinned(LOAD_CORE, [f"{cases.rig.BIN}/loadgen", *load, "--endpoint", endpoint, "--duration", seconds])
+    with cases.running(program, 2, **config) as run:
+        daemon, received = run.daemon, lambda: run.daemon.metric("spansieve_received_spans_total")
+        command = pinned(LOAD_CORE, [cases.load, *load, "--duration", seconds])
         sender = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL)
         time.sleep(WARM_UP_S)
-        spans, cpu = received(cases.rig), measure.cpu_seconds(daemon.pid)
+        spans, cpu = received(), daemon.cpu()
         recording = ["perf", "record", "-q", "-F", SAMPLES_HZ, "-p", daemon.pid, "-o", data, "--", "sleep", WINDOW_S]
         subprocess.run(list(map(str, recording)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        spans, cpu = received(cases.rig) - spans, measure.cpu_seconds(daemon.pid) - cpu
-        before = received(cases.rig)
+        spans, cpu = received() - spans, daemon.cpu() - cpu
+        before = received()
         events = counts(daemon.pid, ["page-faults", "raw_syscalls:sys_enter", *probes], WINDOW_S)
-        counted = received(cases.rig) - before
+        counted = received() - before
         sender.wait()
     parts, symbols = shares(data)
     calls = sum(events.get(probe, 0) for probe in probes)
@@ -142,14 +133,12 @@ def main():
     if not options.binary:
         measure.run(["cargo", "build", "--profile", "profiling", "--locked"], cwd=ROOT)
         options.binary = ROOT / "target" / "profiling" / "spansieve"
-    measure.build_rig(options, with_collector=False)
-    load = measure.build_helper("load") if "json" in options.names else None
+    load, sink = (measure.build_helper(name, options) for name in ("load", "sink"))
     measure.isolate(options)
-    rig = measure.rig_module(options)
     measure.STATE.mkdir(parents=True, exist_ok=True)
-    program = Program("spansieve", options.binary.resolve(), options.rig / "spansieve.yaml")
+    program = Program("spansieve", options.binary.resolve(), SPANSIEVE_CONFIG)
     probes = add_probes(program.binary)
-    cases = Cases(options, rig, load)
+    cases = Cases(options, load, sink)
     results = {}
     for name in options.names:
         runs = sorted((profile(cases, program, name, probes) for _ in range(options.runs)), key=lambda run: run["us"])

@@ -44,7 +44,8 @@ fn configurations(directory: &Path, found: &mut Vec<PathBuf>) {
 
 #[test]
 fn every_configuration_is_valid_without_warnings() {
-    let mut paths = vec![root().join("config.yaml"), root().join("tests/fixtures/example.yaml")];
+    let files = ["config.yaml", "tests/fixtures/example.yaml", "benches/spansieve.yaml"];
+    let mut paths = files.map(|file| root().join(file)).to_vec();
     configurations(&root().join("deploy"), &mut paths);
     assert!(paths.len() >= 3);
     for path in paths {
@@ -69,9 +70,26 @@ fn the_configuration_for_cloud_run_uses_its_port_and_its_project() {
     assert_eq!(settings.resource.normalize, Normalize::Span);
 }
 
-fn service() -> Value {
-    let text = std::fs::read_to_string(root().join("deploy/cloud-run/service.yaml")).unwrap();
+fn yaml(file: &str) -> Value {
+    let text = std::fs::read_to_string(root().join(file)).unwrap();
     serde_saphyr::from_str(&text).unwrap()
+}
+
+#[test]
+fn the_collector_of_the_benchmarks_does_the_same_work() {
+    let (ours, collector) = (yaml("benches/spansieve.yaml"), yaml("benches/collector/config.yaml"));
+    let theirs = &collector["processors"];
+    for (key, section) in
+        [("policies", "tail_sampling"), ("decision_wait", "tail_sampling"), ("attributes", "resource")]
+    {
+        assert!(!ours[section][key].is_null(), "{key}");
+        assert_eq!(ours[section][key], theirs[section][key]);
+    }
+    assert_eq!(ours["export"]["project"], collector["exporters"]["googlecloud"]["project"]);
+}
+
+fn service() -> Value {
+    yaml("deploy/cloud-run/service.yaml")
 }
 
 #[test]
