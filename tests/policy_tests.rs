@@ -158,6 +158,38 @@ fn a_file_with_traces_can_be_the_trace_of_a_test() {
 }
 
 #[test]
+fn of_several_traces_one_that_fails_is_shown() {
+    let spans = [(1, "ok", 2), (0xf2, "pay", 0), (3, "list", 0)].map(|(id, name, code)| error_of(id, name, code));
+    let policies = "tail_sampling:\n  policies:\n    - {name: errors, type: error}\n    \
+                    - {name: half, type: probabilistic, probabilistic: {sampling_percentage: 50}}\n";
+    let shown = |expect: &str| {
+        let tests = format!("{policies}tests:\n  - {{name: x, file: t.json, expect: {expect}}}\n");
+        let files = [("config.yaml", tests.as_str()), ("t.json", &spans.join("\n"))];
+        let (code, out, _) = run(&files, &["test"]);
+        assert_eq!(code, 1, "{out}");
+        let (_, json, _) = run(&files, &["test", "--format", "json", "--coverage"]);
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        (out, json["tests"][0]["trace"]["trace_id"].as_str().unwrap()[..2].to_owned())
+    };
+    // The trace 01 is kept by `errors`, f2 by `half`, and 03 is dropped.
+    let (out, id) = shown("{verdict: kept}");
+    assert!(out.contains("  verdict: expected kept, found dropped for 1 of 3 traces\n"), "{out}");
+    assert!(id == "03" && out.contains("  one of the 3 traces:\n  trace 0303"), "{out}");
+    let (out, id) = shown("{policy: errors}");
+    assert!(id == "f2" && out.contains("found half for 2 of 3 traces\n") && out.contains("\n  trace f2f2"), "{out}");
+    // Of two expectations, the second one fails for another trace.
+    let (out, id) = shown("{verdict: kept, trigger: decision_wait}");
+    let other = format!("found evidence for 1 of 3 traces, {} among them\n", "01".repeat(16));
+    assert!(id == "03" && out.contains(&other), "{out}");
+    let (out, id) = shown("{kept: 0%}");
+    assert!(id == "01" && out.contains("\n  trace 0101"), "{out}");
+    assert_eq!(shown("{kept: 100%}").1, "03");
+    assert_eq!(shown("{kept: 0% - 100%, adjusted_count: 1}").1, "f2");
+    let (out, id) = shown("{kept: 0% - 100%, attributes: {spansieve.policy: errors}}");
+    assert!(id == "f2" && out.contains("found `half`"), "{out}");
+}
+
+#[test]
 fn explain_says_what_it_cannot_read() {
     let explain = |files: &[(&str, &str)], name: &str| run(files, &["explain", name]);
     for (name, contents, message) in [
@@ -227,6 +259,13 @@ fn error_at(second: u64, name: &str) -> String {
     format!(
         r#"{{"resourceSpans":[{{"resource":{{"attributes":[{{"key":"service.name","value":{{"stringValue":{name}}}}}]}},"scopeSpans":[{{"spans":[{{"traceId":"{trace}","spanId":"{span}","name":{name},"startTimeUnixNano":"{second}000000000","endTimeUnixNano":"{second}000000000","status":{{"code":2}}}}]}}]}}]}}"#
     )
+}
+
+/// Returns a request in JSON with one span of a trace whose id consists of this byte.
+fn error_of(id: u8, name: &str, code: u8) -> String {
+    let trace = format!("{id:02x}").repeat(16);
+    let json = error_at(BEFORE_END_S, &format!("\"{name}\"")).replace("\"code\":2", &format!("\"code\":{code}"));
+    json.replace("4bf92f3577b34da6a3ce929d0e0e4736", &trace)
 }
 
 /// 2026-05-31T23:59:59Z.

@@ -229,16 +229,17 @@ fn play_one(
     if reported.failures.is_empty() && coverage.is_none() {
         return reported;
     }
-    // The test runs again, and the traces are inspected this time.
-    let traces = runner.inspect(test, host);
+    // The test runs again, and traces are inspected this time.
     let Ok(policies) = runner.policies() else { return reported };
     if let Some(coverage) = coverage {
-        coverage.add(&traces, runner.parts());
+        coverage.add(&runner.inspect(test, None, host), runner.parts());
     }
-    if let Some(first) = traces.first().filter(|_| !reported.failures.is_empty()) {
+    if result.failed_trace.is_some()
+        && let Some(failed) = runner.inspect(test, result.failed_trace, host).first()
+    {
         let (tail_sampling, parts) = (runner.tail_sampling(), runner.parts());
         let view = TraceView { tail_sampling, policies: &policies, parts, paint: Paint::PLAIN };
-        (reported.trace_text, reported.trace_json) = (Some(view.text(first)), Some(view.json(first)));
+        (reported.trace_text, reported.trace_json) = (Some(view.text(failed)), Some(view.json(failed)));
     }
     reported
 }

@@ -3,6 +3,7 @@
 //! A test has a trace, written by hand or from a file, and the expected result. It runs in a [`super::Replay`], which
 //! is empty before each test.
 
+mod compare;
 mod coverage;
 mod encode;
 pub mod report;

@@ -20,9 +20,9 @@ pub struct ReportedTest {
     pub name: String,
     /// The expectations that do not hold, in words. Empty if the test has passed.
     pub failures: Vec<String>,
-    /// The first of its traces as text, if it has failed.
+    /// The first of its traces for which an expectation does not hold, as text.
     pub trace_text: Option<String>,
-    /// The first of its traces as JSON, if it has failed.
+    /// The same trace as JSON.
     pub trace_json: Option<Value>,
     /// The number of its traces.
     pub traces: u64,
@@ -57,8 +57,9 @@ impl Report {
             out += &format!("{} {} {place}\n", paint.with(Paint::RED, "FAILED"), paint.with(Paint::BOLD, &name));
             test.failures.iter().for_each(|failure| out += &format!("  {}\n", plain(failure)));
             if let Some(trace) = &test.trace_text {
-                let more = if test.traces > 1 { format!(", the first of {}", test.traces) } else { String::new() };
-                out += &format!("  the trace{more}:\n");
+                let of =
+                    if test.traces > 1 { format!("one of the {} traces", test.traces) } else { "the trace".into() };
+                out += &format!("  {of}:\n");
                 trace.lines().for_each(|line| out += &format!("  {line}\n"));
             }
             out.push('\n');

@@ -1,25 +1,21 @@
 //! Runs a test: its traces through a replay, and the result compared with what is expected.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::compare::{Comparison, SeenTraces};
 use super::encode::{RepeatedTrace, Requests, START_UNIX_NANO};
 use super::written::WrittenFindings;
 use crate::config::Settings;
-use crate::offline::inspect::{InspectedTrace, Inspector, trace_of};
-use crate::offline::render::shown;
+use crate::offline::inspect::{InspectedTrace, Inspector};
 use crate::offline::sink_spans::SinkEncoder;
 use crate::offline::{Observer, Replay, ReplaySettings, TimedRequest};
 use crate::otlp::TraceId;
-use crate::policy_tests::settings::{Expectations, ExpectedVerdict, PolicyTest};
+use crate::policy_tests::settings::{Expectations, PolicyTest};
 use crate::policy_tests::trace_text::TraceText;
-use crate::sampling::{CompileError, Keep, Policies, PolicyParts, Verdict};
+use crate::sampling::{CompileError, Policies, PolicyParts};
 use crate::settings::Size;
-use crate::tail::kept::KeptSpans;
 use crate::tail::settings::TailSampling;
-use crate::tail::table::Millis;
-use crate::tail::{Decision, Trigger};
 
 /// The memory of the container in tests, which percentages refer to: that of the smallest usual container. It is fixed,
 /// so that tests give the same result on every machine.
@@ -59,6 +55,8 @@ pub struct TestResult {
     pub failures: Vec<String>,
     /// The number of traces.
     pub traces: u64,
+    /// A trace for which an expectation does not hold; `None` if the test has passed, or if no trace is the reason.
+    pub failed_trace: Option<TraceId>,
 }
 
 impl<'s> Runner<'s> {
@@ -110,23 +108,27 @@ impl<'s> Runner<'s> {
     #[must_use]
     pub fn run(&self, test: &PolicyTest, host: TestHost<'_>) -> TestResult {
         let expect = &test.keys.expect;
-        let mut seen = SeenTraces { written: self.written(expect), ..SeenTraces::default() };
+        let mut seen = SeenTraces::new(self.written(expect));
         let played = self.policies().map_err(|error| error.to_string());
         let played = played.and_then(|policies| self.play(&Arc::new(policies), test, host, &mut seen, false));
         let mut failures = match played {
             Ok(refusals) => refusals,
-            Err(error) => return TestResult { failures: vec![error], traces: 0 },
+            Err(error) => return TestResult { failures: vec![error], ..TestResult::default() },
         };
-        failures.extend(Comparison { expect, seen: &seen, names: &self.names }.failures());
-        TestResult { failures, traces: seen.traces.len() as u64 }
+        let mut comparison = Comparison::new(expect, &seen, &self.names);
+        failures.extend(comparison.failures());
+        TestResult { failures, traces: seen.len() as u64, failed_trace: comparison.failed_trace() }
     }
 
-    /// Runs a test again, and returns its traces with all that can be known of them.
+    /// Runs a test again, and returns its traces, or only the one that is `wanted`, with all that can be known of them.
     #[must_use]
-    pub fn inspect(&self, test: &PolicyTest, host: TestHost<'_>) -> Vec<InspectedTrace> {
+    pub fn inspect(&self, test: &PolicyTest, wanted: Option<TraceId>, host: TestHost<'_>) -> Vec<InspectedTrace> {
         let Ok(policies) = self.policies().map(Arc::new) else { return Vec::new() };
         let encoder = SinkEncoder::new(self.settings, &policies);
         let mut inspector = Inspector::new(&policies, &self.parts, encoder, INSPECTED_BYTES_MAX);
+        if let Some(wanted) = wanted {
+            inspector = inspector.of([wanted].into());
+        }
         // A file that cannot be read has no traces to show.
         let _ = self.play(&policies, test, host, &mut inspector, true);
         inspector.into_traces().0
@@ -200,152 +202,4 @@ fn written<'t>(test: &'t PolicyTest, trace: &'t TraceText) -> Requests<'t> {
         every: keys.every,
         start_unix_nano: keys.at.map_or(START_UNIX_NANO, |at| at.0.saturating_mul(1_000_000_000)),
     })
-}
-
-/// The state of a trace in a test.
-#[derive(Clone, Debug, PartialEq)]
-struct SeenTrace {
-    verdict: Verdict,
-    trigger: Trigger,
-    kept_spans: u64,
-}
-
-/// An observer that remembers the state of each trace.
-#[derive(Debug, Default)]
-struct SeenTraces<'e> {
-    start_unix_nano: u64,
-    traces: Vec<SeenTrace>,
-    places: HashMap<TraceId, usize>,
-    /// The comparison of written spans, if the test says how spans are written.
-    written: Option<WrittenFindings<'e>>,
-}
-
-impl Observer for SeenTraces<'_> {
-    fn begins(&mut self, unix_nano: u64) {
-        self.start_unix_nano = unix_nano;
-    }
-
-    fn decided(&mut self, decision: Decision) {
-        let Decision { trace, verdict, trigger, .. } = decision;
-        match self.places.get(&trace).and_then(|index| self.traces.get_mut(*index)) {
-            Some(seen) => (seen.verdict, seen.trigger) = (verdict, trigger),
-            None => {
-                self.places.insert(trace, self.traces.len());
-                self.traces.push(SeenTrace { verdict, trigger, kept_spans: 0 });
-            }
-        }
-    }
-
-    fn kept(&mut self, spans: KeptSpans, now_ms: Millis) {
-        // In a dry run, spans of dropped traces leave, too. A test is about the verdict.
-        if spans.keep.is_dropped() {
-            return;
-        }
-        let seen = trace_of(&spans).and_then(|id| self.places.get(&id)).and_then(|index| self.traces.get_mut(*index));
-        if let Some(seen) = seen {
-            seen.kept_spans += u64::from(spans.fragment.span_count());
-        }
-        if let Some(written) = &mut self.written {
-            written.add(&spans, self.start_unix_nano.saturating_add(now_ms.saturating_mul(1_000_000)));
-        }
-    }
-}
-
-/// The expectations of a test, and the traces that were seen.
-struct Comparison<'a> {
-    expect: &'a Expectations,
-    seen: &'a SeenTraces<'a>,
-    names: &'a [String],
-}
-
-impl Comparison<'_> {
-    fn failures(&self) -> Vec<String> {
-        let mut failures = Vec::new();
-        if self.seen.traces.is_empty() {
-            return vec!["no span is accepted: trace ids or span ids are not valid".to_owned()];
-        }
-        failures.extend(self.verdict());
-        failures.extend(self.policy());
-        failures.extend(self.trigger());
-        failures.extend(self.spans());
-        failures.extend(self.kept());
-        failures.extend(self.adjusted_count());
-        failures.extend(self.seen.written.as_ref().map(WrittenFindings::failures).unwrap_or_default());
-        failures
-    }
-
-    /// Returns the failure of the traces for which `found` is not `expected`, both as they are shown.
-    fn each(&self, key: &str, expected: &str, found: impl Fn(&SeenTrace) -> String) -> Option<String> {
-        // If a test says how many traces are kept, its other expectations are about the kept traces.
-        let only_kept = self.expect.kept.is_some();
-        if only_kept && self.keeps().next().is_none() {
-            return Some(format!("{key}: expected {expected}, but no trace is kept"));
-        }
-        let traces = self.seen.traces.iter().filter(|seen| !only_kept || keep(seen).is_some());
-        let wrong: Vec<String> = traces.map(found).filter(|found| found != expected).collect();
-        let first = wrong.first()?;
-        let of = if self.seen.traces.len() > 1 {
-            format!(" for {} of {} traces", wrong.len(), self.seen.traces.len())
-        } else {
-            String::new()
-        };
-        Some(format!("{key}: expected {expected}, found {first}{of}"))
-    }
-
-    fn verdict(&self) -> Option<String> {
-        let expected = self.expect.verdict?;
-        let word = |kept| if kept { "kept" } else { "dropped" }.to_owned();
-        self.each("verdict", &word(expected == ExpectedVerdict::Kept), |seen| word(keep(seen).is_some()))
-    }
-
-    fn policy(&self) -> Option<String> {
-        let expected = self.expect.policy.as_ref()?;
-        let name = |policy: u16| self.names.get(usize::from(policy)).map(|name| shown(name)).unwrap_or_default();
-        self.each("policy", &shown(&expected.name), |seen| match seen.verdict {
-            Verdict::Kept(keep) => name(keep.policy),
-            Verdict::DroppedByPolicy(policy) => name(policy),
-            Verdict::Dropped => "none: no policy keeps the trace".to_owned(),
-        })
-    }
-
-    fn trigger(&self) -> Option<String> {
-        let expected = self.expect.trigger?;
-        self.each("trigger", expected.as_str(), |seen| seen.trigger.as_str().to_owned())
-    }
-
-    fn spans(&self) -> Option<String> {
-        let expected = self.expect.spans?;
-        self.each("spans", &expected.to_string(), |seen| seen.kept_spans.to_string())
-    }
-
-    fn kept(&self) -> Option<String> {
-        let range = self.expect.kept?;
-        let (kept, all) = (self.keeps().count(), self.seen.traces.len());
-        let percent = 100.0 * kept as f64 / all as f64;
-        let is_within = (range.min..=range.max).contains(&percent);
-        let expected =
-            if range.min == range.max { format!("{}%", range.min) } else { format!("{}% - {}%", range.min, range.max) };
-        (!is_within).then(|| format!("kept: expected {expected}, found {percent:.2}%: {kept} of {all} traces"))
-    }
-
-    fn adjusted_count(&self) -> Option<String> {
-        let expected = self.expect.adjusted_count?;
-        if self.keeps().next().is_none() {
-            return Some(format!("adjusted_count: expected {expected}, but no trace is kept"));
-        }
-        let mut counts = self.keeps().map(|keep| keep.threshold.adjusted_count());
-        let wrong = counts.find(|count| (count / expected - 1.0).abs() > 1e-6)?;
-        Some(format!("adjusted_count: expected {expected}, found {wrong}"))
-    }
-
-    fn keeps(&self) -> impl Iterator<Item = Keep> {
-        self.seen.traces.iter().filter_map(keep)
-    }
-}
-
-fn keep(seen: &SeenTrace) -> Option<Keep> {
-    match seen.verdict {
-        Verdict::Kept(keep) => Some(keep),
-        Verdict::Dropped | Verdict::DroppedByPolicy(_) => None,
-    }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use crate::offline::TextValue;
 use crate::offline::render::shown;
 use crate::offline::sink_spans::{SinkEncoder, SinkSpan};
+use crate::otlp::TraceId;
 use crate::policy_tests::settings::{Expectations, WrittenSpan};
 use crate::tail::kept::KeptSpans;
 
@@ -26,6 +27,8 @@ pub(super) struct WrittenFindings<'e> {
     span_count: u64,
     /// The first difference of a span from what is expected of every one.
     different: Option<String>,
+    /// The trace of the first span that is different from what is expected of every one, or cannot be written.
+    different_trace: Option<TraceId>,
     /// The reasons why spans cannot be written.
     unwritten: BTreeSet<String>,
     /// Names of written spans.
@@ -58,19 +61,22 @@ impl<'e> WrittenFindings<'e> {
             expected: written.iter().map(|expected| (expected, Search::Nameless)).collect(),
             span_count: 0,
             different: None,
+            different_trace: None,
             unwritten: BTreeSet::new(),
             names: BTreeSet::new(),
         }
     }
 
-    /// Compares the spans, which are written at this time, in nanoseconds since 1970.
-    pub(super) fn add(&mut self, spans: &KeptSpans, unix_nano: u64) {
-        let WrittenFindings { encoder, every, expected, span_count, different, unwritten, names } = self;
+    /// Compares the spans of a trace, which are written at this time, in nanoseconds since 1970.
+    pub(super) fn add(&mut self, spans: &KeptSpans, trace: Option<TraceId>, unix_nano: u64) {
+        let WrittenFindings { encoder, every, expected, span_count, different, different_trace, unwritten, names } =
+            self;
         encoder.written(spans, unix_nano, |written| {
             *span_count += 1;
             let span = match written {
                 Ok(span) => span,
                 Err(error) => {
+                    *different_trace = different_trace.or(trace);
                     if unwritten.len() < UNWRITTEN_MAX {
                         unwritten.insert(format!("a kept span cannot be written: {error}"));
                     }
@@ -79,12 +85,20 @@ impl<'e> WrittenFindings<'e> {
             };
             if different.is_none() {
                 *different = difference(every, &span);
+                if different.is_some() {
+                    *different_trace = different_trace.or(trace);
+                }
             }
             if !expected.is_empty() && names.len() <= NAMES_MAX {
                 names.insert(shown(&span.name));
             }
             expected.iter_mut().for_each(|(expected, search)| search.note(expected, &span));
         });
+    }
+
+    /// Returns a trace with a span that is not as every span is expected to be.
+    pub(super) fn different_trace(&self) -> Option<TraceId> {
+        self.different_trace
     }
 
     /// Returns the expectations that do not hold.
