@@ -18,6 +18,7 @@ pub mod manual;
 pub mod output;
 mod progress;
 pub mod record;
+mod requests;
 pub mod show;
 pub mod simulate;
 pub mod source;

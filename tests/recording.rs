@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod document;
+mod explaining;
 mod record;
 mod same_verdicts;
 

@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use super::output;
 use super::progress::Progress;
+use super::requests::{self, Requests};
 use super::validate::{self, EXIT_CONFIG};
 use super::{Config, OutputFormat};
 use crate::config::Settings;
 use crate::daemon::memory;
-use crate::offline::input::{self, Input};
 use crate::offline::inspect::{InspectedTrace, Inspector};
 use crate::offline::render::TraceView;
 use crate::offline::sink_spans::SinkEncoder;
@@ -84,26 +84,20 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         return held::run(arguments);
     }
     let Some(loaded) = validate::load(&arguments.config.source()) else { return ExitCode::from(EXIT_CONFIG) };
-    let inputs = match &arguments.from {
-        Some(from) => held::inputs(from, arguments),
-        None => opened(arguments),
+    let requests = match &arguments.from {
+        Some(from) => held::inputs(from, arguments).and_then(requests::of),
+        None => requests::open(&arguments.files),
     };
-    let Some(inputs) = inputs else { return ExitCode::FAILURE };
-    match explain(arguments, inputs, &loaded.settings) {
+    let Some(requests) = requests else { return ExitCode::FAILURE };
+    match explain(arguments, requests, &loaded.settings) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => output::exit_code(Err(error), ExitCode::SUCCESS),
     }
 }
 
-/// Opens the files. Reports the one that cannot be read.
-fn opened(arguments: &Arguments) -> Option<Vec<Input>> {
-    let opened = input::open_all(&arguments.files);
-    opened.inspect_err(|error| report("error", &error.to_string(), error.help.as_deref())).ok()
-}
-
 /// Explains the traces. Returns false if something could not be read.
-fn explain(arguments: &Arguments, mut inputs: Vec<Input>, settings: &Settings) -> io::Result<bool> {
+fn explain(arguments: &Arguments, mut requests: Requests, settings: &Settings) -> io::Result<bool> {
     let tail_sampling = &settings.tail_sampling;
     let Ok(policies) = Policies::compile_set(tail_sampling.policy_set(), None).map(Arc::new) else {
         // `validate::load` has compiled the same policies.
@@ -118,7 +112,7 @@ fn explain(arguments: &Arguments, mut inputs: Vec<Input>, settings: &Settings) -
     let limit_bytes = memory::limit_bytes(settings.memory.limit).unwrap_or(LIMIT_BYTES);
     let replay = ReplaySettings { limit_bytes, sweep_ms: 0, seed: 0, with_answers: true };
     let replay = Replay::new(tail_sampling, Arc::clone(&policies), replay);
-    let is_read = play(&mut inputs, replay, &mut inspector);
+    let is_read = play(&mut requests, replay, &mut inspector);
     let (traces, left_out) = inspector.into_traces();
     if left_out > 0 {
         let fault = format!("{left_out} spans are not shown: their traces take more than {} MiB", HELD_BYTES_MAX >> 20);
@@ -129,30 +123,27 @@ fn explain(arguments: &Arguments, mut inputs: Vec<Input>, settings: &Settings) -
     Ok(is_read && is_found(&arguments.traces, &traces))
 }
 
-/// Plays all requests of the inputs. Returns false if something could not be read or taken in.
-fn play(inputs: &mut [Input], mut replay: Replay, inspector: &mut Inspector<'_>) -> bool {
-    let (mut is_read, mut played) = (true, 0_u64);
-    let progress = Progress::begin();
-    for input in inputs {
-        for request in input.by_ref() {
-            let refusal = match request {
-                Ok(request) => {
-                    progress.show(|| format!("{played} requests"));
-                    played += 1;
-                    replay.take(request, inspector).err().map(|error| format!("a request is not taken in: {error}"))
-                }
-                Err(error) => Some(error.to_string()),
-            };
-            if let Some(refusal) = refusal {
-                is_read = false;
-                report("error", &refusal, None);
+/// Plays all requests. Returns false if something could not be read or taken in.
+fn play(requests: &mut Requests, mut replay: Replay, inspector: &mut Inspector<'_>) -> bool {
+    let (mut is_read, mut played, progress) = (true, 0, Progress::begin());
+    while let Some(request) = requests.next() {
+        let refusal = match request {
+            Ok(request) => {
+                played += 1;
+                replay.take(request, inspector).err().map(|error| format!("a request is not taken in: {error}"))
             }
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(refusal) = refusal {
+            is_read = false;
+            progress.clear();
+            report("error", &refusal, None);
         }
-        for fault in input.faults() {
-            report("warning", &fault, Some("the requests before it, and those of other files, are used"));
-        }
+        progress.show(|| requests.progress("reading", played));
     }
     replay.finish(inspector);
+    progress.clear();
+    requests.report_faults();
     is_read
 }
 

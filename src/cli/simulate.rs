@@ -1,8 +1,6 @@
 //! `spansieve simulate`: what a configuration keeps of recorded traffic, and how another one differs.
 
-mod ahead;
 mod examples;
-mod merged;
 mod report;
 
 use std::fs::File;
@@ -11,23 +9,20 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use self::ahead::Ahead;
 use self::examples::Example;
-use self::merged::Merged;
 use self::report::{Named, Recorded, Report};
 use super::explain::report as complain;
 use super::progress::Progress;
+use super::requests::{self, Requests};
 use super::source::ConfigSource;
 use super::validate::{self, EXIT_CONFIG};
 use super::{Config, OutputFormat};
 use crate::config::{self, Settings};
 use crate::daemon::memory;
 use crate::journal::recording::Remarks;
-use crate::offline::input;
 use crate::offline::simulate::{Side, SideSettings, Simulation};
 use crate::otlp::TraceId;
 use crate::sampling::Policies;
-use crate::settings::units::grouped;
 
 /// The memory budget if `memory.limit` is a percentage and the memory of this machine is unknown.
 const LIMIT_BYTES: usize = 512 << 20;
@@ -110,7 +105,7 @@ pub fn run(args: &SimulateArgs) -> ExitCode {
 
 /// Simulates. Returns false if something could not be read.
 fn simulate(args: &SimulateArgs, configured: &[Configured]) -> io::Result<bool> {
-    let Some(mut requests) = open(args) else { return Ok(false) };
+    let Some(mut requests) = requests::open(&args.recordings) else { return Ok(false) };
     let Some(mut ids) = KeptIds::create(args, configured) else { return Ok(false) };
     let Some(sides) = sides(configured) else { return Ok(false) };
     let Some(first) = sides.first() else { return Ok(false) };
@@ -125,24 +120,6 @@ fn simulate(args: &SimulateArgs, configured: &[Configured]) -> io::Result<bool> 
     Ok(is_read)
 }
 
-/// Opens the recordings. Reports what cannot be opened.
-fn open(args: &SimulateArgs) -> Option<Merged<Ahead>> {
-    let inputs = match input::open_all(&args.recordings) {
-        Ok(inputs) => inputs,
-        Err(error) => {
-            complain("error", &error.to_string(), error.help.as_deref());
-            return None;
-        }
-    };
-    match Ahead::all(inputs) {
-        Ok(inputs) => Some(Merged::new(inputs)),
-        Err(error) => {
-            complain("error", &format!("a thread cannot be started: {error}"), None);
-            None
-        }
-    }
-}
-
 fn sides(configured: &[Configured]) -> Option<Vec<SideSettings<'_>>> {
     let sides = configured.iter().map(|one| {
         let tail_sampling = &one.settings.tail_sampling;
@@ -154,7 +131,7 @@ fn sides(configured: &[Configured]) -> Option<Vec<SideSettings<'_>>> {
 }
 
 /// Plays all requests. Returns false if something could not be read.
-fn play(requests: &mut Merged<Ahead>, simulation: &mut Simulation, ids: &mut KeptIds<'_>) -> bool {
+fn play(requests: &mut Requests, simulation: &mut Simulation, ids: &mut KeptIds<'_>) -> bool {
     let (mut is_read, progress) = (true, Progress::begin());
     let mut kept = |side, trace, policy| ids.note(side, trace, policy);
     while let Some(request) = requests.next() {
@@ -170,22 +147,12 @@ fn play(requests: &mut Merged<Ahead>, simulation: &mut Simulation, ids: &mut Kep
             progress.clear();
             complain("error", &fault, None);
         }
-        progress.show(|| progress_text("simulating", requests, simulation.requests()));
+        progress.show(|| requests.progress("simulating", simulation.requests()));
     }
     simulation.finish(&mut kept);
     progress.clear();
-    for fault in requests.faults() {
-        complain("warning", &fault, Some("the requests before it, and those of other files, are used"));
-    }
+    requests.report_faults();
     is_read
-}
-
-/// Returns the text of the progress of a command that reads recordings.
-fn progress_text(what: &str, requests: &Merged<Ahead>, count: u64) -> String {
-    let (read, len) = requests.position();
-    let part =
-        if len > 0 { format!("{:.0} % of the recording, ", 100.0 * read as f64 / len as f64) } else { String::new() };
-    format!("{what}: {part}{} requests", grouped(count))
 }
 
 fn print(

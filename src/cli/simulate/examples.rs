@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Configured, Merged, SimulateArgs, open, progress_text};
+use super::{Configured, SimulateArgs};
 use crate::cli::explain::report as complain;
 use crate::cli::progress::Progress;
+use crate::cli::requests;
 use crate::offline::input::STDIN;
 use crate::offline::inspect::{InspectedTrace, Inspector};
 use crate::offline::render::TraceView;
@@ -91,14 +92,14 @@ fn look<'a>(
         Inspector::new(&policies, &parts, SinkEncoder::new(&one.settings, &policies), HELD_BYTES_MAX).of(ids.clone());
     let settings = ReplaySettings { limit_bytes: one.limit_bytes, sweep_ms: SWEEP_MS, seed: 0, with_answers: true };
     let mut replay = Replay::new(tail_sampling, Arc::clone(&policies), settings);
-    let mut requests: Merged<_> = open(args)?;
+    let mut requests = requests::open(&args.recordings)?;
     let mut count = 0;
     while let Some(request) = requests.next() {
         // What cannot be read or taken in was reported the first time.
         let Ok(request) = request else { continue };
         let _ = replay.take(request, &mut inspector);
         count += 1;
-        progress.show(|| progress_text("looking for examples", &requests, count));
+        progress.show(|| requests.progress("looking for examples", count));
         if replay.now_ms() > until_ms {
             break;
         }

@@ -82,7 +82,7 @@ impl Drop for End {
 }
 
 /// An input. What it says of itself is known at its end.
-pub(super) struct Ahead {
+pub(in crate::cli) struct Ahead {
     queue: End,
     thread: Option<JoinHandle<Input>>,
     /// The input that no thread reads, or that has been read.
@@ -95,7 +95,7 @@ impl Ahead {
     ///
     /// # Errors
     /// The system has no room for a thread.
-    pub(super) fn all(inputs: Vec<Input>) -> io::Result<Vec<Self>> {
+    pub(in crate::cli) fn all(inputs: Vec<Input>) -> io::Result<Vec<Self>> {
         let has_threads = inputs.len() <= THREADS_MAX;
         inputs.into_iter().map(|input| if has_threads { Self::start(input) } else { Ok(Self::alone(input)) }).collect()
     }
@@ -117,17 +117,17 @@ impl Ahead {
     }
 
     /// Returns what could not be read, one line each.
-    pub(super) fn faults(&self) -> Vec<String> {
+    pub(in crate::cli) fn faults(&self) -> Vec<String> {
         self.input.as_ref().map_or_else(Vec::new, Input::faults)
     }
 
     /// Returns what a recording says of itself; `None` for other files.
-    pub(super) fn remarks(&self) -> Option<&Remarks> {
+    pub(in crate::cli) fn remarks(&self) -> Option<&Remarks> {
         self.input.as_ref()?.remarks()
     }
 
     /// Returns the number of bytes that were read of the file so far, and the number that it has; 0 if it is not known.
-    pub(super) fn position(&self) -> (u64, u64) {
+    pub(in crate::cli) fn position(&self) -> (u64, u64) {
         (self.position)()
     }
 }

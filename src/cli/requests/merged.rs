@@ -6,13 +6,13 @@ use crate::offline::TimedRequest;
 use crate::offline::input::InputError;
 
 /// The requests of several inputs. Each input has its requests in the order of their arrival.
-pub(super) struct Merged<I> {
+pub(in crate::cli) struct Merged<I> {
     /// The inputs, each with its next request.
     inputs: Vec<(Option<Result<TimedRequest, InputError>>, I)>,
 }
 
 impl<I: Iterator<Item = Result<TimedRequest, InputError>>> Merged<I> {
-    pub(super) fn new(inputs: Vec<I>) -> Self {
+    pub(in crate::cli) fn new(inputs: Vec<I>) -> Self {
         Merged { inputs: inputs.into_iter().map(|mut input| (input.next(), input)).collect() }
     }
 }
@@ -31,19 +31,19 @@ impl<I: Iterator<Item = Result<TimedRequest, InputError>>> Iterator for Merged<I
 
 impl Merged<Ahead> {
     /// Returns what could not be read so far, one line each.
-    pub(super) fn faults(&self) -> Vec<String> {
+    pub(in crate::cli) fn faults(&self) -> Vec<String> {
         self.inputs.iter().flat_map(|(_, input)| input.faults()).collect()
     }
 
     /// Returns what the recordings say of themselves so far.
-    pub(super) fn remarks(&self) -> Remarks {
+    pub(in crate::cli) fn remarks(&self) -> Remarks {
         let mut all = Remarks::default();
         self.inputs.iter().filter_map(|(_, input)| input.remarks()).for_each(|remarks| all.add_all(remarks));
         all
     }
 
     /// Returns the number of bytes that were read of all files, and the number that they have; 0 if it is not known.
-    pub(super) fn position(&self) -> (u64, u64) {
+    pub(in crate::cli) fn position(&self) -> (u64, u64) {
         let positions = self.inputs.iter().map(|(_, input)| input.position());
         positions.fold((0, 0), |(read, len), (more_read, more_len)| (read + more_read, len + more_len))
     }
