@@ -163,7 +163,11 @@ fn print(
     examples: &[Example],
 ) -> io::Result<()> {
     let named = configured.iter().zip(simulation.sides());
-    let sides = named.map(|(one, side)| Named { name: &one.name, limit_bytes: one.limit_bytes, side }).collect();
+    let named = named.map(|(one, side)| {
+        let is_dry_run = one.settings.tail_sampling.dry_run;
+        Named { name: &one.name, limit_bytes: one.limit_bytes, is_dry_run, side }
+    });
+    let sides = named.collect();
     let report = Report { recorded: Recorded { simulation, remarks }, sides, examples };
     let mut out = io::stdout().lock();
     match args.format {

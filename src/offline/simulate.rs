@@ -12,7 +12,7 @@ mod totals;
 use std::sync::Arc;
 
 pub use self::difference::{Difference, Side};
-pub use self::totals::{PolicyTotals, ServiceTotals, Totals};
+pub use self::totals::{PolicyTotals, ServiceTotals, ShadowTotals, Totals};
 use super::{Refusal, Replay, ReplaySettings, TimedRequest};
 use crate::otlp::TraceId;
 use crate::sampling::Policies;
@@ -70,7 +70,7 @@ pub struct SimulatedSide {
 impl SimulatedSide {
     fn new(settings: &SideSettings<'_>, counts_received: bool) -> Self {
         let replay = Replay::new(settings.tail_sampling, Arc::clone(&settings.policies), settings.replay());
-        let totals = Totals::new(&settings.policies, counts_received);
+        let totals = Totals::new(settings, counts_received);
         let peak = Peak { fixed_bytes: replay.table().fixed_bytes() as u64, ..Peak::default() };
         SimulatedSide { replay: replay.with_services_of_kept(), totals, peak, next_look_ms: 0, refused_requests: 0 }
     }
@@ -207,6 +207,12 @@ impl Simulation {
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.requests
+    }
+
+    /// Returns the time of the last request, in seconds since 1970.
+    #[must_use]
+    pub fn last_unix_seconds(&self) -> u64 {
+        self.last_unix_nano / 1_000_000_000
     }
 
     /// Returns the nanoseconds from the first request to the last one.

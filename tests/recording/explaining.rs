@@ -1,4 +1,4 @@
-//! `spansieve explain` on recordings.
+//! `spansieve explain` and `spansieve simulate` on small recordings.
 
 use std::path::Path;
 
@@ -42,4 +42,46 @@ async fn recordings_of_two_instances_are_one_traffic() {
     // One after the other, the error would come 20 s after the beginning, and bring a dropped trace back.
     assert!(out.contains("kept by errors (evidence, after 5s)"), "{out}");
     assert_eq!(explained([&second, &first]).await, out);
+}
+
+const TRIALS: &str = "\
+tail_sampling:
+  dry_run: true
+  policies:
+    - {name: all, type: always_sample, until: 2026-11-30T09:00:00Z}
+    - {name: errors, type: error}
+    - {name: later, type: latency, latency: {threshold_ms: 9000}, until: 2026-12-30T09:00:00Z}
+    - {name: tried, type: always_sample, shadow: true}
+export: {endpoint: embedded, project: shop}
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn simulate_marks_a_dry_run_and_policies_that_decide_nothing() {
+    let directory = TempDir::new().unwrap();
+    let [config, file] = ["config.yaml", "a.rec"].map(|name| directory.path().join(name));
+    std::fs::write(&config, TRIALS).unwrap();
+    let spans = [(0, error(trace_id(false), "pay")), (1, span(trace_id(false), "a")), (3, span(trace_id(false), "b"))];
+    write(&file, &spans);
+    let printed = spansieve(&["simulate", "--config", text(&config), text(&file)]).await;
+    assert_eq!((printed.code, printed.stderr.as_str()), (Some(0), ""), "{printed:?}");
+    for line in [
+        "  written 3 spans (100.0 %), ",
+        "a dry run writes every span\n  kept    1 traces (33.3 %), 1 spans (33.3 %), ",
+        " without the dry run\n  price   $0.03 a month for 2,628,000 spans",
+        "          $0.00 a month for 876,000 spans without the dry run\n",
+        "  all          0      0              ended at 2026-11-30T09:00:00Z    0 B\n",
+        "  tried        -      -  shadow: would keep 2 more traces, 2 spans      -\n",
+    ] {
+        assert!(printed.stdout.contains(line), "{line}: {}", printed.stdout);
+    }
+    assert!(!printed.stdout.contains("2026-12-30"), "{}", printed.stdout);
+    let printed = spansieve(&["simulate", "--format", "json", "--config", text(&config), text(&file)]).await;
+    let json: serde_json::Value = serde_json::from_str(&printed.stdout).unwrap();
+    let side = &json["sides"][0];
+    assert_eq!((&side["dry_run"], &side["kept_spans"], &side["written_spans"]), (&true.into(), &1.into(), &3.into()));
+    assert_eq!(side["policies"][0]["ended_at"], "2026-11-30T09:00:00Z");
+    assert_eq!(
+        (&side["policies"][3]["shadow"]["more_traces"], &side["policies"][1]["shadow"]),
+        (&2.into(), &().into())
+    );
 }

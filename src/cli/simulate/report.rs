@@ -7,8 +7,10 @@ use serde_json::{Value, json};
 use super::examples::Example;
 use crate::cli::validate::dollars::{PRICE, SECONDS_PER_MONTH, cents};
 use crate::journal::recording::Remarks;
-use crate::offline::simulate::{Difference, Peak, ServiceTotals, Side, SimulatedSide, Simulation, Totals};
-use crate::sampling::settings::cloud_trace_dollars;
+use crate::offline::simulate::{
+    Difference, Peak, PolicyTotals, ServiceTotals, ShadowTotals, Side, SimulatedSide, Simulation, Totals,
+};
+use crate::sampling::settings::{cloud_trace_dollars, display_unix_seconds};
 use crate::settings::units::grouped;
 
 /// The most services that are shown as text.
@@ -28,6 +30,8 @@ pub(super) struct Recorded<'a> {
 pub(super) struct Named<'a> {
     pub(super) name: &'a str,
     pub(super) limit_bytes: usize,
+    /// True if it is a dry run, in which every span is written.
+    pub(super) is_dry_run: bool,
     pub(super) side: &'a SimulatedSide,
 }
 
@@ -123,26 +127,61 @@ impl Report<'_> {
     fn side_text(&self, named: &Named<'_>) -> String {
         let totals = named.side.totals();
         let spans = self.recorded.totals().map_or(0, Totals::spans);
-        let mut text = format!(
-            "  kept    {} traces ({}), {} spans ({}), {}\n",
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        if named.is_dry_run {
+            let (written, bytes) = (totals.written_spans(), size(totals.written_bytes()));
+            let (all, written) = (part(written, spans), grouped(written));
+            let _ = writeln!(text, "  written {written} spans ({all}), {bytes}: a dry run writes every span");
+        }
+        let _ = writeln!(
+            text,
+            "  kept    {} traces ({}), {} spans ({}), {}{}",
             grouped(totals.kept_traces()),
             part(totals.kept_traces(), totals.traces()),
             grouped(totals.kept_spans()),
             part(totals.kept_spans(), spans),
-            size(totals.kept_bytes())
+            size(totals.kept_bytes()),
+            if named.is_dry_run { " without the dry run" } else { "" }
         );
         if totals.rescued_traces() > 0 {
             let _ = writeln!(text, "          {} of these traces were dropped first", grouped(totals.rescued_traces()));
         }
-        text += &match self.recorded.per_month(totals.kept_spans()) {
-            Some(spans) => format!(
-                "  price   ${} a month for {} spans, if it is always like this\n          {PRICE}\n",
-                cents(cloud_trace_dollars(spans)),
-                grouped(spans.round() as u64)
-            ),
-            None => "  price   not known: the recording is shorter than a second\n".to_owned(),
+        text + &self.price_text(named) + &memory_text(named) + &self.policies_text(totals) + &self.services_text(totals)
+    }
+
+    fn price_text(&self, named: &Named<'_>) -> String {
+        let totals = named.side.totals();
+        let months = [totals.written_spans(), totals.kept_spans()].map(|spans| self.recorded.per_month(spans));
+        let [Some(written), Some(kept)] = months else {
+            return "  price   not known: the recording is shorter than a second\n".to_owned();
         };
-        text + &memory_text(named) + &policies_text(totals) + &self.services_text(totals)
+        let price = |spans: f64| (cents(cloud_trace_dollars(spans)), grouped(spans.round() as u64));
+        let (dollars, spans) = price(written);
+        let mut text = format!("  price   ${dollars} a month for {spans} spans, if it is always like this\n");
+        if named.is_dry_run {
+            let (dollars, spans) = price(kept);
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "          ${dollars} a month for {spans} spans without the dry run");
+        }
+        text + &format!("          {PRICE}\n")
+    }
+
+    fn policies_text(&self, totals: &Totals) -> String {
+        let mut rows = vec![["POLICY", "TRACES", "SPANS", "", "BYTES"].map(str::to_owned)];
+        for row in totals.policies() {
+            let dropped = (row.dropped_traces > 0).then(|| format!("drops {}", grouped(row.dropped_traces)));
+            let ended = end_of(row, self.recorded.simulation.last_unix_seconds());
+            let notes = [dropped, row.shadow.map(shadow_text), ended.map(|end| format!("ended at {end}"))];
+            let notes = notes.into_iter().flatten().collect::<Vec<_>>().join(", ");
+            let name = shown(row.name.as_bytes());
+            rows.push(match row.shadow {
+                // It decides nothing, so it has no traces.
+                Some(_) => [name, "-".to_owned(), "-".to_owned(), notes, "-".to_owned()],
+                None => [name, grouped(row.kept_traces), grouped(row.kept_spans), notes, size(row.kept_bytes)],
+            });
+        }
+        table(&rows)
     }
 
     fn services_text(&self, totals: &Totals) -> String {
@@ -178,6 +217,9 @@ impl Report<'_> {
             grouped(difference.only(Side::First)),
             grouped(difference.only(Side::Second))
         );
+        if self.sides.iter().any(|named| named.is_dry_run) {
+            text += "  The difference is about the verdicts: a dry run writes every span, whatever the verdict.\n";
+        }
         for example in self.examples {
             let (keeps, other) = match example.kept_by {
                 Side::First => (first, second),
@@ -208,10 +250,19 @@ impl Report<'_> {
     fn side_json(&self, named: &Named<'_>) -> Value {
         let (totals, peak) = (named.side.totals(), named.side.peak());
         let per_month = self.recorded.per_month(totals.kept_spans());
-        let policy = |row: &crate::offline::simulate::PolicyTotals| {
+        let written_per_month = self.recorded.per_month(totals.written_spans());
+        let dollars = |spans: f64| (cloud_trace_dollars(spans) * 100.0).round() / 100.0;
+        let shadow = |shadow: ShadowTotals| {
+            json!({
+                "more_traces": shadow.more_traces, "more_spans": shadow.more_spans,
+                "fewer_traces": shadow.fewer_traces, "fewer_spans": shadow.fewer_spans,
+            })
+        };
+        let policy = |row: &PolicyTotals| {
             json!({
                 "policy": row.name, "kept_traces": row.kept_traces, "dropped_traces": row.dropped_traces,
-                "kept_spans": row.kept_spans, "kept_bytes": row.kept_bytes,
+                "kept_spans": row.kept_spans, "kept_bytes": row.kept_bytes, "shadow": row.shadow.map(shadow),
+                "ended_at": end_of(row, self.recorded.simulation.last_unix_seconds()),
             })
         };
         let service = |row: &&ServiceTotals| {
@@ -227,7 +278,11 @@ impl Report<'_> {
             "kept_bytes": totals.kept_bytes(),
             "rescued_traces": totals.rescued_traces(),
             "kept_spans_per_month": per_month.map(f64::round),
-            "dollars_per_month": per_month.map(|spans| (cloud_trace_dollars(spans) * 100.0).round() / 100.0),
+            "dollars_per_month": written_per_month.map(dollars),
+            "dry_run": named.is_dry_run,
+            "written_spans": totals.written_spans(),
+            "written_bytes": totals.written_bytes(),
+            "dollars_per_month_without_dry_run": per_month.map(dollars),
             "memory": {
                 "peak_pending_traces": peak.pending_traces,
                 "peak_pending_spans": peak.pending_spans,
@@ -273,20 +328,19 @@ fn memory_text(named: &Named<'_>) -> String {
     text
 }
 
-fn policies_text(totals: &Totals) -> String {
-    let mut rows = vec![["POLICY", "TRACES", "SPANS", "", "BYTES"].map(str::to_owned)];
-    for row in totals.policies() {
-        let dropped =
-            if row.dropped_traces > 0 { format!("drops {}", grouped(row.dropped_traces)) } else { String::new() };
-        rows.push([
-            shown(row.name.as_bytes()),
-            grouped(row.kept_traces),
-            grouped(row.kept_spans),
-            dropped,
-            size(row.kept_bytes),
-        ]);
+/// Returns the end of a policy whose time was over at `unix_seconds`.
+fn end_of(row: &PolicyTotals, unix_seconds: u64) -> Option<String> {
+    row.until.filter(|until| *until <= unix_seconds).map(display_unix_seconds)
+}
+
+/// Returns what a shadow policy would change.
+fn shadow_text(shadow: ShadowTotals) -> String {
+    let ShadowTotals { more_traces, more_spans, fewer_traces, fewer_spans } = shadow;
+    if fewer_traces > 0 {
+        format!("shadow: would drop {} kept traces, {} spans", grouped(fewer_traces), grouped(fewer_spans))
+    } else {
+        format!("shadow: would keep {} more traces, {} spans", grouped(more_traces), grouped(more_spans))
     }
-    table(&rows)
 }
 
 /// Returns rows with columns of equal width. The first row is their heads.

@@ -91,6 +91,43 @@ fn what_is_kept_is_counted_by_policy_and_by_service() {
 }
 
 #[test]
+fn a_dry_run_writes_every_span_and_shadow_policies_decide_nothing() {
+    let policies = "{name: slow, type: latency, latency: {threshold_ms: 9000}, until: 2023-11-14T22:13:20Z}, \
+                    {name: errors, type: error}, {name: all, type: always_sample, shadow: true}, \
+                    {name: none, type: drop, drop: {drop_sub_policy: [{name: x, type: always_sample}]}, shadow: true}";
+    let play = |dry_run: bool| {
+        let yaml = format!("tail_sampling: {{decision_wait: 1s, dry_run: {dry_run}, policies: [{policies}]}}");
+        let settings = settings(&yaml);
+        let mut simulation = Simulation::new(&side(&settings, 64 << 20), None, 0);
+        for number in 0..10 {
+            let request = request(number * 100, number, &["web", "cart"], number < 4);
+            simulation.take(request, &mut |_, _, _| ()).unwrap();
+        }
+        simulation.finish(&mut |_, _, _| ());
+        let totals = simulation.sides()[0].totals();
+        let rows: Vec<_> =
+            totals.policies().iter().map(|row| (row.name.clone(), row.kept_traces, row.shadow, row.until)).collect();
+        assert_eq!((totals.kept_traces(), totals.kept_spans()), (4, 8));
+        let shares = (totals.written_spans(), totals.written_bytes() * 8 / totals.kept_bytes());
+        (rows, shares, totals.written_bytes() == totals.kept_bytes())
+    };
+    let (rows, written, is_kept) = play(false);
+    let more = ShadowTotals { more_traces: 6, more_spans: 12, ..ShadowTotals::default() };
+    let fewer = ShadowTotals { fewer_traces: 4, fewer_spans: 8, ..ShadowTotals::default() };
+    let row = |name: &str, kept, shadow, until| (name.to_owned(), kept, shadow, until);
+    let expected = [
+        row("slow", 0, None, Some(START / 1_000_000_000)),
+        row("errors", 4, None, None),
+        row("all", 0, Some(more), None),
+        row("none", 0, Some(fewer), None),
+    ];
+    assert_eq!((rows.as_slice(), written, is_kept), (&expected[..], (8, 8), true));
+    let (dry_rows, written, is_kept) = play(true);
+    assert_eq!((dry_rows, written.0, is_kept), (rows, 20, false));
+    assert!((18..=20).contains(&written.1), "{written:?}");
+}
+
+#[test]
 fn services_beyond_a_thousand_share_a_row() {
     let settings = settings(ALL);
     let mut simulation = Simulation::new(&side(&settings, 64 << 20), None, 0);

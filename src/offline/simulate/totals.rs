@@ -4,13 +4,14 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
+use super::SideSettings;
 use crate::offline::Observer;
 use crate::otlp::TraceId;
 use crate::otlp::scan::Scan;
-use crate::sampling::{Policies, Verdict};
+use crate::sampling::{ShadowEffect, Verdict};
 use crate::tail::kept::KeptSpans;
 use crate::tail::table::Millis;
-use crate::tail::{Decision, Trigger};
+use crate::tail::{Decision, Tally, Trigger};
 
 /// The most services that are counted separately.
 const SERVICES_MAX: usize = 1_000;
@@ -30,6 +31,23 @@ pub struct PolicyTotals {
     pub kept_spans: u64,
     /// Their bytes, as they came.
     pub kept_bytes: u64,
+    /// The counts of a shadow policy; `None` if the policy decides.
+    pub shadow: Option<ShadowTotals>,
+    /// The end of the policy (`until`), in seconds since 1970.
+    pub until: Option<u64>,
+}
+
+/// The changes that a shadow policy would make.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShadowTotals {
+    /// Traces that it would keep in addition.
+    pub more_traces: u64,
+    /// Their spans that had come at the decision.
+    pub more_spans: u64,
+    /// Kept traces that it would drop.
+    pub fewer_traces: u64,
+    /// Their spans that had come at the decision.
+    pub fewer_spans: u64,
 }
 
 /// The counts of one service.
@@ -59,6 +77,8 @@ pub struct Totals {
     kept_traces: u64,
     kept_spans: u64,
     kept_bytes: u64,
+    written_spans: u64,
+    written_bytes: u64,
     rescued_traces: u64,
     early_traces: u64,
     policies: Vec<PolicyTotals>,
@@ -70,8 +90,20 @@ pub struct Totals {
 }
 
 impl Totals {
-    pub(super) fn new(policies: &Policies, counts_received: bool) -> Self {
-        let policy = |name: &String| PolicyTotals { name: name.clone(), ..PolicyTotals::default() };
+    pub(super) fn new(settings: &SideSettings<'_>, counts_received: bool) -> Self {
+        let SideSettings { tail_sampling, policies, .. } = settings;
+        let written = || tail_sampling.policies.iter().chain(&tail_sampling.shadow.policies);
+        let policy = |name: &String| {
+            // The parts of a composite policy are `composite/part`, and end with it.
+            let is_of =
+                |whole: &str| name.strip_prefix(whole).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            PolicyTotals {
+                name: name.clone(),
+                shadow: policies.shadow_labels().any(|shadow| shadow == name).then(ShadowTotals::default),
+                until: written().find(|policy| is_of(&policy.name)).and_then(|policy| policy.until),
+                ..PolicyTotals::default()
+            }
+        };
         Totals {
             counts_received,
             spans: 0,
@@ -81,6 +113,8 @@ impl Totals {
             kept_traces: 0,
             kept_spans: 0,
             kept_bytes: 0,
+            written_spans: 0,
+            written_bytes: 0,
             rescued_traces: 0,
             early_traces: 0,
             policies: policies.names().iter().map(policy).collect(),
@@ -130,6 +164,18 @@ impl Totals {
     #[must_use]
     pub fn kept_bytes(&self) -> u64 {
         self.kept_bytes
+    }
+
+    /// Returns the number of spans that are written: the kept ones, and in a dry run all others, too.
+    #[must_use]
+    pub fn written_spans(&self) -> u64 {
+        self.written_spans
+    }
+
+    /// Returns the bytes of the written spans, as they came.
+    #[must_use]
+    pub fn written_bytes(&self) -> u64 {
+        self.written_bytes
     }
 
     /// Returns the number of kept traces that were dropped first.
@@ -207,23 +253,39 @@ impl Observer for Totals {
     }
 
     fn kept(&mut self, kept: KeptSpans, _: Millis) {
+        let open = kept.fragment.open();
+        let spans = u64::from(kept.fragment.span_count());
+        self.written_spans += spans;
         // In a dry run, spans of dropped traces leave, too.
         if kept.keep.is_dropped() {
+            self.written_bytes += open.spans().map(|span| span.span.len() as u64).sum::<u64>();
             return;
         }
         let mut bytes = 0;
-        for (span, service) in kept.fragment.open().spans_with_service() {
+        for (span, service) in open.spans_with_service() {
             let row = self.services.row(service);
             row.kept_spans += 1;
             row.kept_bytes += span.len() as u64;
             bytes += span.len() as u64;
         }
-        let spans = u64::from(kept.fragment.span_count());
         self.kept_spans += spans;
         self.kept_bytes += bytes;
+        self.written_bytes += bytes;
         if let Some(row) = self.policy(kept.keep.policy) {
             row.kept_spans += spans;
             row.kept_bytes += bytes;
+        }
+    }
+
+    fn counted(&mut self, tally: &Tally, _: Millis) {
+        for shadowed in &tally.shadowed {
+            let Some(shadow) = self.policy(shadowed.policy).and_then(|row| row.shadow.as_mut()) else { continue };
+            let (traces, spans) = match shadowed.effect {
+                ShadowEffect::Keep => (&mut shadow.more_traces, &mut shadow.more_spans),
+                ShadowEffect::Drop => (&mut shadow.fewer_traces, &mut shadow.fewer_spans),
+            };
+            *traces += shadowed.traces;
+            *spans += shadowed.spans;
         }
     }
 }
