@@ -112,10 +112,11 @@ fn read_file<T: Default>(
     if usable { Ok((value, problems)) } else { Err(ConfigError { text: text.to_owned(), problems }) }
 }
 
-/// Returns the configuration `text`, from which `settings` were read without an error, in plain sentences.
+/// Returns the configuration `text`, from which `settings` were read without an error, in plain sentences that are true at
+/// `now_s`, in seconds since 1970.
 #[must_use]
-pub fn explain(text: &str, env: &dyn Fn(&str) -> Option<String>, settings: &Settings) -> Explanation {
-    explain::explanation(text, env, settings)
+pub fn explain(text: &str, env: &dyn Fn(&str) -> Option<String>, settings: &Settings, now_s: u64) -> Explanation {
+    explain::explanation(text, env, settings, now_s)
 }
 
 /// Returns the tree of a file of another program, in which references to the environment stay as they are written; `None`

@@ -133,15 +133,16 @@ pub fn run(source: &ConfigSource, checks: &Checks) -> ExitCode {
 
 fn report(loaded: &Loaded, text: &str, checks: &Checks) -> Result<Report, String> {
     let settings = &loaded.settings;
+    let now_s = clock::since_1970().as_secs();
     let policies = compiled(settings)?;
-    let memory = checks.traffic().map(|rate| Estimate::of(settings, &policies, rate)).transpose();
+    let memory = checks.traffic().map(|rate| Estimate::of(settings, &policies, rate, now_s)).transpose();
     Ok(Report {
-        summary: summary(settings),
-        trials: [trials(settings, clock::since_1970().as_secs()), fleet::changes(settings)].concat(),
+        summary: summary(settings, now_s),
+        trials: [trials(settings, now_s), fleet::changes(settings)].concat(),
         warnings: loaded.warnings.clone(),
-        explanation: checks.explain.then(|| config::explain(text, &environment, settings)),
+        explanation: checks.explain.then(|| config::explain(text, &environment, settings, now_s)),
         memory: memory.map_err(|error| error.to_string())?,
-        costs: dollars::costs(&settings.tail_sampling.policies, checks.rate),
+        costs: dollars::costs(&settings.tail_sampling, checks.rate, now_s),
         series: settings.span_metrics.as_ref().map(SeriesCost::of),
     })
 }
@@ -236,11 +237,12 @@ fn print_json(value: &Value, code: ExitCode) -> ExitCode {
     output::print(&(output::printable_json(&format!("{value:#}")) + "\n"), code)
 }
 
-fn summary(settings: &Settings) -> String {
+/// Returns a line about the policies that count at `now_s`, and about the sink.
+fn summary(settings: &Settings, now_s: u64) -> String {
     let is_drop = |policy: &&Policy| matches!(policy.rule, Rule::Drop(_));
-    let policies = &settings.tail_sampling.policies;
-    let keeps = names(policies.iter().filter(|policy| !is_drop(policy)));
-    let drops = names(policies.iter().filter(is_drop));
+    let policies = || settings.tail_sampling.policies.iter().filter(|policy| policy.counts_at(now_s));
+    let keeps = names(policies().filter(|policy| !is_drop(policy)));
+    let drops = names(policies().filter(is_drop));
     let keeps = if keeps.is_empty() { "keeps nothing".to_owned() } else { format!("keeps by {keeps}") };
     let drops = if drops.is_empty() { String::new() } else { format!("; drops by {drops}") };
     format!("{keeps}{drops}; writes to {}", config::sink(&settings.export.endpoint))

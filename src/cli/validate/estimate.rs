@@ -53,11 +53,16 @@ pub(super) struct Estimate {
 }
 
 impl Estimate {
-    /// Computes the estimate.
+    /// Computes the estimate for the time `now_s`, in seconds since 1970.
     ///
     /// # Errors
     /// The memory limit is a percentage, and the memory of the machine is unknown.
-    pub(super) fn of(settings: &Settings, policies: &Policies, rate: Rate) -> Result<Self, memory::UnknownMemory> {
+    pub(super) fn of(
+        settings: &Settings,
+        policies: &Policies,
+        rate: Rate,
+        now_s: u64,
+    ) -> Result<Self, memory::UnknownMemory> {
         let limit = settings.memory.limit;
         let container_bytes = match (limit, rate.container_bytes) {
             (Size::Bytes(_), _) => None,
@@ -66,7 +71,7 @@ impl Estimate {
         };
         let limit_bytes = memory::limit_bytes_of(limit, container_bytes.unwrap_or_default());
         let tail = &settings.tail_sampling;
-        let kept = kept_part(&tail.policies, rate.spans_per_second);
+        let kept = kept_part(tail, rate.spans_per_second, now_s);
         let traffic = Traffic {
             spans_per_second: rate.spans_per_second,
             bytes_per_span: rate.bytes_per_span,

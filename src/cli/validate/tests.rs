@@ -4,7 +4,7 @@ use crate::config::load;
 fn check(policies: &str, expected: &str) {
     let text = format!("tail_sampling: {{policies: [{policies}]}}\nexport: {{endpoint: embedded}}");
     let loaded = load(&text, &|_| None).unwrap();
-    assert_eq!(summary(&loaded.settings), format!("{expected}; writes to the embedded Cloud Trace"));
+    assert_eq!(summary(&loaded.settings, 1_764_547_200), format!("{expected}; writes to the embedded Cloud Trace"));
 }
 
 #[test]
@@ -13,6 +13,10 @@ fn the_summary_lists_policies_that_keep_and_policies_that_drop() {
     check("{name: a, type: error}, {name: b, type: always_sample}", "keeps by a, b");
     check(&format!("{{name: a, type: error}}, {drop}"), "keeps by a; drops by d");
     check(drop, "keeps nothing; drops by d");
+    // 1,764,547,200 is 2025-12-01T00:00:00Z.
+    let with_end = |end: &str| format!("{{name: a, type: error}}, {{name: b, type: always_sample, until: {end}}}");
+    check(&with_end("2025-12-01T00:00:00Z"), "keeps by a");
+    check(&with_end("2025-12-01T00:00:01Z"), "keeps by a, b");
 }
 
 #[test]

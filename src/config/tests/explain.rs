@@ -8,7 +8,7 @@ use super::*;
 fn explained(policy: &str) -> String {
     let text = format!("tail_sampling:\n  policies:\n    - {{name: n, {policy}}}\n    - {{name: last, type: rare}}\n");
     let loaded = load(&text).unwrap_or_else(|problems| panic!("{text}\n{problems}"));
-    let words = explain(&text, &env, &loaded.settings).policies.remove(0);
+    let words = explain(&text, &env, &loaded.settings, 0).policies.remove(0);
     assert_eq!(words.name, "n");
     words.sentences.join("\n")
 }
@@ -200,7 +200,7 @@ fn long_lists_are_cut() {
 
 #[test]
 fn the_whole_says_when_and_where() {
-    let whole = |text: &str| explain(text, &env, &load(text).unwrap().settings).whole;
+    let whole = |text: &str| explain(text, &env, &load(text).unwrap().settings, 0).whole;
     assert_eq!(
         whole("export: {endpoint: embedded}"),
         [
@@ -227,9 +227,65 @@ fn the_whole_says_when_and_where() {
 #[test]
 fn without_policies_those_of_an_empty_configuration_are_explained() {
     let names: Vec<String> =
-        explain("", &env, &Settings::default()).policies.into_iter().map(|policy| policy.name).collect();
+        explain("", &env, &Settings::default(), 0).policies.into_iter().map(|policy| policy.name).collect();
     assert_eq!(names, ["errors", "slow", "baseline"]);
     let written =
         format!("tail_sampling:\n  policies:\n{}", super::super::explain::DEFAULT_POLICIES.replace("- {", "    - {"));
     assert_eq!(settings(&written).tail_sampling.policies, Settings::default().tail_sampling.policies);
+}
+
+/// Returns the explanation of `tail_sampling` on 2025-12-01 at midnight in UTC.
+fn on_december_first(tail_sampling: &str) -> Explanation {
+    let text = format!("tail_sampling: {{{tail_sampling}}}\nexport: {{endpoint: embedded}}");
+    explain(&text, &env, &load(&text).unwrap().settings, 1_764_547_200)
+}
+
+#[test]
+fn shadow_policies_would_keep_and_drop() {
+    let words = on_december_first(
+        "policies: [{name: a, type: always_sample}, {name: b, type: error, shadow: true}], shadow: {policies: \
+         [{name: c, type: drop, drop: {drop_sub_policy: [{type: trace_flags}]}}]}",
+    );
+    let is_shadow = "It is a shadow policy: evaluated and counted, but it decides nothing.";
+    let sentences: Vec<(&str, Vec<&str>)> = words
+        .policies
+        .iter()
+        .map(|policy| (policy.name.as_str(), policy.sentences.iter().map(String::as_str).collect()))
+        .collect();
+    assert_eq!(sentences[0], ("a", vec!["Keeps every trace."]));
+    let [first, second] = sentences[1].1.as_slice() else { panic!("{sentences:?}") };
+    assert!(first.starts_with("Would keep a trace in which a span has status ERROR"), "{first}");
+    assert_eq!(*second, is_shadow);
+    let dropped = "Would drop a trace in which a span has the W3C flag \"sampled\", whatever other policies say.";
+    assert_eq!(sentences[2], ("c", vec![dropped, is_shadow]));
+    // The shadow policy that would drop changes no verdict.
+    assert_eq!(words.whole[1], "It is kept if at least one policy keeps it.");
+}
+
+#[test]
+fn a_policy_counts_only_until_its_end() {
+    let with_end =
+        |end: &str| on_december_first(&format!("policies: [{{name: a, type: always_sample, until: {end}}}]"));
+    let lasting = with_end("2025-12-01T00:00:01Z");
+    assert_eq!(lasting.policies[0].sentences, ["Keeps every trace.", "It counts until 2025-12-01T00:00:01Z."]);
+    assert_eq!(lasting.whole[1], "It is kept if at least one policy keeps it.");
+    let ended = with_end("2025-12-01T00:00:00Z");
+    let end = "It ended at 2025-12-01T00:00:00Z and does not count any more.";
+    assert_eq!(ended.policies[0].sentences, ["Kept every trace.", end]);
+    let whole = [
+        "A trace is decided 10s after its first span.",
+        "No trace is kept: no policy keeps any.",
+        "Kept traces are written to the embedded Cloud Trace.",
+    ];
+    assert_eq!(ended.whole, whole, "and nothing brings a dropped trace back");
+}
+
+#[test]
+fn a_dry_run_writes_all_traces() {
+    let words = on_december_first("dry_run: true, policies: [{name: a, type: error}]");
+    assert_eq!(
+        words.whole.last().unwrap(),
+        "All traces are written to the embedded Cloud Trace, dropped ones too: this is a dry run, which annotates and \
+         counts verdicts."
+    );
 }

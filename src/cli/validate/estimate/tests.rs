@@ -7,7 +7,7 @@ const RATE: Rate =
 fn estimate(text: &str, rate: Rate) -> Estimate {
     let settings = load(text, &|_| None).unwrap().settings;
     let policies = Policies::compile(&settings.tail_sampling.policies, false).unwrap();
-    Estimate::of(&settings, &policies, rate).unwrap()
+    Estimate::of(&settings, &policies, rate, 0).unwrap()
 }
 
 const SMALL_CACHES: &str = "decision_cache: {sampled_cache_size: 1000, non_sampled_cache_size: 1000}";
