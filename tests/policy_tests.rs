@@ -128,6 +128,20 @@ fn a_mistake_in_a_trace_is_told_with_file_line_and_column() {
 }
 
 #[test]
+fn shadow_policies_count_for_the_coverage() {
+    let config = "tail_sampling:\n  policies:\n    - {name: errors, type: error}\n    - {name: tried, shadow: true, type: and, and: {and_sub_policy: [\
+                  {name: flag, type: trace_flags}, {name: slow, type: latency, latency: {threshold_ms: 100}}]}}\n";
+    let tests = "tests:\n  - name: x\n    trace: 'api  GET  20ms  error'\n    expect: {policy: errors}\n";
+    let files = [("config.yaml", config), ("a.test.yaml", tests)];
+    let (_, out, _) = run(&files, &["test", "--format", "json", "--coverage"]);
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(json["coverage"]["policies"]["all"], 2, "{out}");
+    let gaps = json["coverage"]["gaps"].as_array().unwrap();
+    let gaps: Vec<&str> = gaps.iter().filter_map(|gap| gap["name"].as_str()).collect();
+    assert!(gaps.contains(&"tried (shadow)") && gaps.contains(&"tried / slow (shadow)"), "{gaps:?}");
+}
+
+#[test]
 fn results_are_written_for_programs_and_for_ci() {
     let files = [("config.yaml", ""), ("a.test.yaml", TEST), ("b.test.yaml", PASSES)];
     let (_, out, _) = run(&files, &["test", "--format", "json", "--coverage"]);

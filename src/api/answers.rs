@@ -67,7 +67,10 @@ pub struct FateAnswer {
     pub duration_ms: Option<u64>,
     /// `local` or `remote`, if the parent of a span of a kept trace had not come by the decision.
     pub missing_parent: Option<String>,
-    /// The answer of each policy at present, if the spans are in memory.
+    /// True in a dry run, in which the trace is exported whatever its verdict is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+    /// The answer of each policy at present, if the spans are in memory; those of shadow policies come last.
     pub policies: Option<Vec<PolicyAnswer>>,
 }
 
@@ -89,6 +92,9 @@ pub struct PolicyAnswer {
     pub answer: String,
     /// The number of traces that the trace stands for if this policy keeps it.
     pub adjusted_count: Option<f64>,
+    /// True if it is a shadow policy, which decides nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shadow: bool,
 }
 
 /// A configuration: the answer of `/api/config`, and the output of `spansieve config show --format json`.
@@ -181,7 +187,8 @@ pub struct PoliciesAnswer {
     pub uptime_ms: u64,
     /// The policies, in the order of the configuration.
     pub policies: Vec<PolicyCounts>,
-    /// The changes that shadow policies would have made.
+    /// The changes that shadow policies would have made: those in force, in the order of the configuration, and then those
+    /// of earlier configurations that would have changed a verdict.
     pub shadow: Vec<ShadowCounts>,
     /// Dropped traces that no policy kept. A rescued trace counts here, too, and below the policy that kept it.
     pub dropped_without_policy: TriggerCounts,
@@ -240,6 +247,9 @@ pub struct ShadowCounts {
     pub traces: u64,
     /// The spans of these traces that had come by their decisions.
     pub spans: u64,
+    /// The price of these spans, at Cloud Trace's list price.
+    #[serde(default)]
+    pub dollars: f64,
 }
 
 /// Spans by what became of them: the terms of the conservation law.
@@ -299,6 +309,9 @@ pub struct DecisionAnswer {
     pub duration_ms: u64,
     /// The first eight services of the trace, in the order in which their spans came.
     pub services: Vec<String>,
+    /// True in a dry run, in which the trace is exported whatever its verdict is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
 }
 
 /// A line of the stream that says how many decisions were left out before the next one.

@@ -92,7 +92,8 @@ fn row(policy: &PolicyAnswer, width: usize, paint: Paint) -> String {
     let name = printable_start(&policy.policy, NAME_CHARS_MAX);
     let answer = paint.with(style(&policy.answer), &printable_text(&policy.answer));
     let count = policy.adjusted_count.map_or_else(String::new, |count| format!(" (adjusted count {count})"));
-    format!("{name:<width$}  {answer}{count}")
+    let shadow = if policy.shadow { "  (shadow policy: decides nothing)" } else { "" };
+    format!("{name:<width$}  {answer}{count}{shadow}")
 }
 
 #[cfg(test)]

@@ -140,8 +140,9 @@ impl Printer {
         let verdict = self.paint.with(style(&decision.verdict), &format!("{:<7}", printable_text(&decision.verdict)));
         let policy = printable_text(decision.policy.as_deref().unwrap_or("-"));
         let services = if services.is_empty() { "-".to_owned() } else { printable_text(&services.join(",")) };
+        let exported = if decision.dry_run && decision.verdict == "dropped" { "  (dry run: exported)" } else { "" };
         format!(
-            "{time}  {trace}  {verdict}  {policy:<20}  {trigger:<13}  {spans:>5} spans  {duration_ms:>7} ms  {services}\n"
+            "{time}  {trace}  {verdict}  {policy:<20}  {trigger:<13}  {spans:>5} spans  {duration_ms:>7} ms  {services}{exported}\n"
         )
     }
 }

@@ -193,7 +193,7 @@ fn names_known_policies(suite: &Suite, runner: &Runner<'_>) -> bool {
 fn play(suites: &[Suite], runner: &Runner<'_>, with_coverage: bool) -> Report {
     let count: usize = suites.iter().map(|suite| suite.tests.len()).sum();
     let progress = Progress::begin();
-    let mut coverage = with_coverage.then(|| Coverage::new(runner.top_names(), runner.parts()));
+    let mut coverage = with_coverage.then(|| Coverage::new(&runner.covered(), runner.parts()));
     let mut tests: Vec<ReportedTest> = Vec::with_capacity(count);
     for suite in suites {
         let read = |file: &Path| requests(&suite.directory.join(file));

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::client::{self, ClientError, DaemonArgs, DaemonClient};
 use super::output::{self, printable_json};
 use super::validate::Format;
-use crate::api::answers::{PoliciesAnswer, PolicyCounts, ServiceCounts, TriggerCounts};
+use crate::api::answers::{PoliciesAnswer, PolicyCounts, ServiceCounts, ShadowCounts, TriggerCounts};
 use crate::settings::diagnostic::printable_start;
 use crate::settings::units::display_seconds;
 
@@ -28,6 +28,8 @@ The figures by service are estimates from a sample of traces.";
 const SERVICES_MAX: usize = 20;
 /// The most characters of a name in the table.
 const NAME_CHARS_MAX: usize = 40;
+/// The most characters of the effect of a shadow policy in the table: it is `keep` or `drop`.
+const EFFECT_CHARS_MAX: usize = 12;
 /// The sequence that clears a terminal: the cursor to its first line, and all below it erased.
 const CLEAR: &str = "\u{1b}[H\u{1b}[J";
 
@@ -86,6 +88,8 @@ struct Rates<'a> {
     policies: Vec<(&'a PolicyCounts, f64, f64)>,
     /// Traces that no policy kept, a second and in all.
     kept_by_none: (f64, u64),
+    /// Traces a second that each shadow policy would keep or drop in addition.
+    shadow: Vec<(&'a ShadowCounts, f64)>,
     /// Spans and late spans a second of each service, those with the highest rates first.
     services: Vec<(&'a ServiceCounts, f64, f64)>,
 }
@@ -111,6 +115,11 @@ impl<'a> Rates<'a> {
             let (spans, late) = earlier.map_or((0, 0), |earlier| (earlier.spans, earlier.late_spans));
             (row, rate(spans, row.spans), rate(late, row.late_spans))
         });
+        let shadow = after.shadow.iter().map(|row| {
+            let is_same = |earlier: &&ShadowCounts| (&earlier.policy, &earlier.effect) == (&row.policy, &row.effect);
+            let earlier = before.shadow.iter().find(is_same).map_or(0, |earlier| earlier.traces);
+            (row, rate(earlier, row.traces))
+        });
         let mut services: Vec<_> = services.collect();
         services.sort_by(|(_, a, _), (_, b, _)| b.total_cmp(a));
         let (from, to) = (before.spans, after.spans);
@@ -123,6 +132,7 @@ impl<'a> Rates<'a> {
             sampled_out: rate(from.sampled_out, to.sampled_out),
             policies: policies.collect(),
             kept_by_none: (rate(sum(&before.dropped_without_policy), kept_by_none), kept_by_none),
+            shadow: shadow.collect(),
             services,
         }
     }
@@ -143,6 +153,7 @@ impl<'a> Rates<'a> {
         }
         let (rate, all) = self.kept_by_none;
         let _ = writeln!(text, "{:<40} {:>12} {rate:>12.1} {:>14} {all:>14}", "(kept by no policy)", "", "");
+        text.push_str(&self.shadow_table());
         let _ = writeln!(text, "\n{:<40} {:>12} {:>12} {:>14} {:>14}", "SERVICE", "SPANS/S", "LATE/S", "SPANS", "LATE");
         for (ServiceCounts { service, spans, late_spans, .. }, rate, late) in self.services.iter().take(SERVICES_MAX) {
             let name = printable_start(service, NAME_CHARS_MAX);
@@ -151,6 +162,22 @@ impl<'a> Rates<'a> {
         let left_out = self.services.len().saturating_sub(SERVICES_MAX);
         if left_out > 0 {
             let _ = writeln!(text, "({left_out} more services)");
+        }
+        text
+    }
+
+    /// Returns the part of the table about shadow policies, which is empty if there are none.
+    fn shadow_table(&self) -> String {
+        let mut text = String::new();
+        if !self.shadow.is_empty() {
+            let header = ("SHADOW POLICY", "WOULD", "TRACES/S", "TRACES", "DOLLARS");
+            let (policy, would, rate, traces, dollars) = header;
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "\n{policy:<40} {would:>12} {rate:>12} {traces:>14} {dollars:>14}");
+        }
+        for (ShadowCounts { policy, effect, traces, dollars, .. }, rate) in &self.shadow {
+            let (name, effect) = (printable_start(policy, NAME_CHARS_MAX), printable_start(effect, EFFECT_CHARS_MAX));
+            let _ = writeln!(text, "{name:<40} {effect:>12} {rate:>12.1} {traces:>14} {dollars:>14.2}");
         }
         text
     }
@@ -175,6 +202,16 @@ impl<'a> Rates<'a> {
                 "late_spans": row.late_spans,
             })
         });
+        let shadow = self.shadow.iter().map(|(row, rate)| {
+            json!({
+                "policy": row.policy,
+                "effect": row.effect,
+                "traces_per_second": rate,
+                "traces": row.traces,
+                "spans": row.spans,
+                "dollars": row.dollars,
+            })
+        });
         json!({
             "uptime_ms": self.after.uptime_ms,
             "seconds": self.seconds,
@@ -185,6 +222,7 @@ impl<'a> Rates<'a> {
             "policies": policies.collect::<Vec<_>>(),
             "dropped_without_policy_per_second": self.kept_by_none.0,
             "dropped_without_policy": self.kept_by_none.1,
+            "shadow": shadow.collect::<Vec<_>>(),
             "services": services.collect::<Vec<_>>(),
         })
     }

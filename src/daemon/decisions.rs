@@ -25,10 +25,16 @@ pub(super) fn prepare(hub: &DecisionHub, outcome: &mut RoundOutcome) {
 }
 
 /// Passes the decisions of `outcome` on. No lock of the table is held here.
-pub(super) fn announce(hub: &DecisionHub, policies: &PolicyNames, now_ms: Millis, outcome: &mut RoundOutcome) {
+pub(super) fn announce(
+    hub: &DecisionHub,
+    policies: &PolicyNames,
+    now_ms: Millis,
+    is_dry_run: impl FnOnce() -> bool,
+    outcome: &mut RoundOutcome,
+) {
     if let Some(log) = &mut outcome.decisions {
-        let now = clock::since_1970();
-        let decisions = log.drain().map(|decision| Announced { decision, policies, now, now_ms });
+        let (now, is_dry_run) = (clock::since_1970(), is_dry_run());
+        let decisions = log.drain().map(|decision| Announced { decision, policies, now, now_ms, is_dry_run });
         hub.publish(decisions, now_ms);
     }
 }
@@ -49,6 +55,7 @@ struct Announced<'n> {
     /// The present time since 1970, and the same time of the table's clock.
     now: Duration,
     now_ms: Millis,
+    is_dry_run: bool,
 }
 
 impl Candidate for Announced<'_> {
@@ -84,6 +91,7 @@ impl Candidate for Announced<'_> {
             spans: summary.span_count,
             duration_ms: summary.duration_ms(),
             services,
+            dry_run: self.is_dry_run,
         }
     }
 }

@@ -359,7 +359,8 @@ impl Pipeline {
         if let Some(fleet) = &self.fleet {
             fleet.tell(&mut outcome.fleet);
         }
-        decisions::announce(&self.decisions, &self.policy_names, self.clock.now_ms(), outcome);
+        let is_dry_run = || self.table.is_dry_run();
+        decisions::announce(&self.decisions, &self.policy_names, self.clock.now_ms(), is_dry_run, outcome);
     }
 }
 

@@ -10,5 +10,5 @@ pub mod report;
 mod run;
 mod written;
 
-pub use coverage::{Coverage, CoverageGap};
+pub use coverage::{Coverage, CoverageGap, CoveredPolicy};
 pub use run::{Runner, TestHost, TestResult};

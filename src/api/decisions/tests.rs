@@ -36,6 +36,7 @@ impl Candidate for Decided<'_> {
             spans: 3,
             duration_ms: 20,
             services,
+            dry_run: false,
         }
     }
 }

@@ -15,6 +15,7 @@ fn kept() -> FateAnswer {
         late_spans: Some(1),
         duration_ms: None,
         missing_parent: None,
+        dry_run: false,
         policies: None,
     }
 }
@@ -39,8 +40,10 @@ fn each_policy_has_a_row() {
         policy: policy.into(),
         answer: answer.into(),
         adjusted_count,
+        shadow: false,
     };
-    let policies = vec![policy("errors", "does not keep", None), policy("all", "keeps", Some(1.0))];
+    let shadow = PolicyAnswer { shadow: true, ..policy("slow", "keeps", None) };
+    let policies = vec![policy("errors", "does not keep", None), policy("all", "keeps", Some(1.0)), shadow];
     let pending = FateAnswer {
         fate: FateWord::Pending,
         until: Some("2026-11-30T10:00:09Z".into()),
@@ -51,7 +54,9 @@ fn each_policy_has_a_row() {
     let printed = text(&pending, Paint::PLAIN);
     assert!(printed.contains("\n  decided by       2026-11-30T10:00:09Z\n  spans            3\n"), "{printed}");
     assert!(
-        printed.ends_with("  policies\n    errors  does not keep\n    all     keeps (adjusted count 1)\n"),
+        printed.ends_with(
+            "  policies\n    errors  does not keep\n    all     keeps (adjusted count 1)\n    slow    keeps  (shadow policy: decides nothing)\n"
+        ),
         "{printed}"
     );
 }
@@ -60,7 +65,8 @@ fn each_policy_has_a_row() {
 fn the_words_of_a_daemon_do_not_control_the_terminal_and_have_any_length() {
     let hostile = "a\x1b]0;owned\x07\u{9b}2J\u{202e}";
     let text_of = |text: &str| Some(text.to_owned());
-    let policy = PolicyAnswer { policy: hostile.repeat(10_000), answer: hostile.into(), adjusted_count: None };
+    let policy =
+        PolicyAnswer { policy: hostile.repeat(10_000), answer: hostile.into(), adjusted_count: None, shadow: true };
     let answer = FateAnswer {
         trace_id: hostile.into(),
         explanation: hostile.into(),

@@ -52,6 +52,18 @@ fn a_decision_is_one_line() {
 }
 
 #[test]
+fn a_dropped_trace_of_a_dry_run_is_exported() {
+    let line = |verdict: &str, more: &str| {
+        let document = DECISION.replace("dropped", verdict).replace(r#"]}"#, &format!("]{more}}}"));
+        printer(Format::Text, None).line(format!("{document}\n").as_bytes()).unwrap()
+    };
+    let dry_run = r#","dry_run":true"#;
+    assert!(line("dropped", dry_run).ends_with("  (dry run: exported)\n"), "{}", line("dropped", dry_run));
+    assert!(!line("dropped", "").contains("dry run"));
+    assert!(!line("kept", dry_run).contains("dry run"));
+}
+
+#[test]
 fn empty_lines_and_what_was_left_out_are_not_counted() {
     for format in [Format::Text, Format::Json] {
         let mut printer = printer(format, Some(1));

@@ -20,7 +20,13 @@ fn answer(uptime_ms: u64, n: u64) -> PoliciesAnswer {
         policies: vec![policy("errors", 10 * n, 0), policy("health", 0, 4 * n)],
         dropped_without_policy: [("decision_wait".to_owned(), 100 * n)].into(),
         without_policy: DecidedAmounts::default(),
-        shadow: Vec::new(),
+        shadow: vec![ShadowCounts {
+            policy: "tried".into(),
+            effect: "drop".into(),
+            traces: 6 * n,
+            spans: 60 * n,
+            dollars: n as f64,
+        }],
         spans: SpanCounts { received: 1_000 * n, held: 7, ..SpanCounts::default() },
         services: vec![service("idle", 3), service("api", 500 * n)],
     }
@@ -41,6 +47,7 @@ fn rates_are_those_of_the_time_between() {
     assert_eq!(words("errors"), ["errors", "5.0", "0.0", "20", "0"]);
     assert_eq!(words("health"), ["health", "0.0", "2.0", "0", "8"]);
     assert_eq!(words("(kept by no policy)")[4..], ["50.0", "200"]);
+    assert_eq!(words("tried"), ["tried", "drop", "3.0", "12", "2.00"]);
     assert_eq!(words("api"), ["api", "250.0", "0.5", "1000", "2"]);
     assert!(table.find("\napi") < table.find("\nidle"), "the busiest service is the first: {table}");
 }
@@ -55,6 +62,7 @@ fn a_daemon_that_has_started_again_counts_from_zero() {
 #[test]
 fn long_and_many_names_fit() {
     let mut after = answer(1_000, 1);
+    after.shadow[0] = ShadowCounts { policy: "s".repeat(100), effect: "e".repeat(100), ..after.shadow[0].clone() };
     after.services = (0..30)
         .map(|n| ServiceCounts {
             service: format!("{n}\n{}", "x".repeat(100)),
@@ -75,6 +83,8 @@ fn the_rates_are_json_as_well() {
     assert_eq!(json["received_spans_per_second"], 500.0);
     assert_eq!(json["policies"][0]["kept_traces_per_second"], 5.0);
     assert_eq!(json["dropped_without_policy"], 200);
+    let shadow = json!({"policy": "tried", "effect": "drop", "traces_per_second": 3.0, "traces": 12, "spans": 120, "dollars": 2.0});
+    assert_eq!(json["shadow"][0], shadow);
     assert_eq!((&json["services"][0]["service"], &json["services"][1]["late_spans"]), (&"api".into(), &2.into()));
     assert_eq!(json.to_string().lines().count(), 1);
 }

@@ -37,7 +37,8 @@ pub(super) fn of(pipeline: &Pipeline, id: TraceId) -> FateAnswer {
     let now_ms = pipeline.clock.now_ms();
     // The shard's lock is held for this call only.
     let report = pipeline.table.report(id, now_ms);
-    answer(id, &report, &pipeline.table.policies(), Dates { now_ms, now: clock::since_1970() })
+    let dates = Dates { now_ms, now: clock::since_1970() };
+    answer(id, &report, &pipeline.table.policies(), dates, pipeline.table.is_dry_run())
 }
 
 /// Turns times of the table's clock into dates.
@@ -56,7 +57,7 @@ impl Dates {
     }
 }
 
-fn answer(id: TraceId, report: &TraceReport, policies: &Policies, dates: Dates) -> FateAnswer {
+fn answer(id: TraceId, report: &TraceReport, policies: &Policies, dates: Dates, is_dry_run: bool) -> FateAnswer {
     let TraceReport { fate, keep, decision, held } = report;
     let name = |policy: u16| policies.names().get(usize::from(policy)).cloned();
     let policy = match fate {
@@ -68,7 +69,7 @@ fn answer(id: TraceId, report: &TraceReport, policies: &Policies, dates: Dates) 
     FateAnswer {
         trace_id: id.to_string(),
         fate: word(*fate),
-        explanation: explanation(report, policy.as_deref()),
+        explanation: explanation(report, policy.as_deref(), is_dry_run),
         policy,
         adjusted_count: keep.map(|keep| keep.threshold.adjusted_count()),
         trigger: decision
@@ -81,6 +82,7 @@ fn answer(id: TraceId, report: &TraceReport, policies: &Policies, dates: Dates) 
         late_spans: decision.map(|facts| facts.late_spans),
         duration_ms: summary.map(Summary::duration_ms),
         missing_parent: keep.and_then(|keep| keep.missing_parent).map(|parent| Parent::as_str(parent).to_owned()),
+        dry_run: is_dry_run,
         // The conditions of a stale summary are those of earlier policies.
         policies: summary
             .filter(|summary| summary.generation == policies.generation())
@@ -98,7 +100,7 @@ fn word(fate: Fate) -> FateWord {
 }
 
 /// Returns the fate in sentences.
-fn explanation(report: &TraceReport, policy: Option<&str>) -> String {
+fn explanation(report: &TraceReport, policy: Option<&str>, is_dry_run: bool) -> String {
     let rescued = report.keep.is_some_and(|keep| keep.rescued);
     let fate = match (report.fate, policy) {
         (Fate::Pending, _) => {
@@ -125,13 +127,23 @@ fn explanation(report: &TraceReport, policy: Option<&str>) -> String {
     if is_decided && report.decision.is_none() {
         return fate + " An earlier process decided it, so only the verdict is known.";
     }
-    fate
+    match report.fate {
+        Fate::Pending if is_dry_run => fate + " This is a dry run: the trace is exported whatever its verdict is.",
+        Fate::SampledOut { rescuable: true } if is_dry_run => {
+            fate + " This is a dry run: the trace is exported all the same, when its spans leave memory."
+        }
+        Fate::SampledOut { .. } | Fate::DroppedByPolicy if is_dry_run => {
+            fate + " This is a dry run: the trace was exported all the same."
+        }
+        _ => fate,
+    }
 }
 
-/// Returns the answer of each policy on the trace with this summary.
+/// Returns the answer of each policy on the trace with this summary, and then those of shadow policies.
 fn policy_answers(policies: &Policies, summary: &Summary, id: TraceId) -> Vec<PolicyAnswer> {
-    let answers = policies.answers(summary, id).into_iter();
-    let answer = |(policy, answer): (u16, Answer)| {
+    let answers = policies.answers(summary, id).into_iter().map(|(policy, answer)| (policy, answer, false));
+    let shadow = policies.shadow_answers(summary, id).into_iter().map(|(policy, answer)| (policy, answer, true));
+    let answer = |(policy, answer, shadow): (u16, Answer, bool)| {
         let (words, threshold) = match answer {
             Answer::Keeps(threshold) => ("keeps", Some(threshold)),
             Answer::KeepsNot => ("does not keep", None),
@@ -141,9 +153,9 @@ fn policy_answers(policies: &Policies, summary: &Summary, id: TraceId) -> Vec<Po
         };
         let policy = policies.names().get(usize::from(policy))?.clone();
         let adjusted_count = threshold.map(Threshold::adjusted_count);
-        Some(PolicyAnswer { policy, answer: words.to_owned(), adjusted_count })
+        Some(PolicyAnswer { policy, answer: words.to_owned(), adjusted_count, shadow })
     };
-    answers.filter_map(answer).collect()
+    answers.chain(shadow).filter_map(answer).collect()
 }
 
 #[cfg(test)]

@@ -7,20 +7,17 @@ use crate::api::answers::{
     DecidedAmounts, PoliciesAnswer, PolicyCounts, ServiceCounts, ShadowCounts, SpanCounts, TriggerCounts,
 };
 use crate::daemon::observed::Observed;
+use crate::sampling::ShadowEffect;
 use crate::tail::tally::SpanAmount;
-use crate::telemetry::metrics::{Decided, ServiceDecided, ServiceSpans, ShadowCount, SpanAccounts, TraceVerdict};
+use crate::telemetry::metrics::{
+    Decided, ServiceDecided, ServiceSpans, ShadowCount, SpanAccounts, TraceVerdict, dollars,
+};
 
 /// Returns the counts since the start.
 pub(super) fn of(observed: &Observed) -> PoliciesAnswer {
-    let shadow = observed.metrics.shadow_counts().into_iter();
-    let shadowed = |ShadowCount { policy, effect, traces, spans }| ShadowCounts {
-        policy,
-        effect: effect.as_str().to_owned(),
-        traces,
-        spans,
-    };
+    let policies = observed.pipeline.table.policies();
     // Shadow policies and those of earlier configurations decide nothing.
-    let names: Vec<String> = observed.pipeline.table.policies().labels().map(str::to_owned).collect();
+    let names: Vec<String> = policies.labels().map(str::to_owned).collect();
     let mut answer = counts(&names, &observed.decided_traces(), &observed.accounts());
     for spans in observed.metrics.spans_by_policy() {
         let amounts = decided_amounts(spans.kept, spans.dropped, spans.month_dollars());
@@ -32,9 +29,31 @@ pub(super) fn of(observed: &Observed) -> PoliciesAnswer {
     PoliciesAnswer {
         uptime_ms: observed.pipeline.clock.now_ms(),
         services: services(observed),
-        shadow: shadow.map(shadowed).collect(),
+        shadow: shadow(policies.shadow_effects(), observed.metrics.shadow_counts()),
         ..answer
     }
+}
+
+/// Returns a row for each shadow policy of `in_force`, and then for those that only `counts` has.
+fn shadow<'a>(
+    in_force: impl Iterator<Item = (&'a str, ShadowEffect)>,
+    mut counts: Vec<ShadowCount>,
+) -> Vec<ShadowCounts> {
+    let mut rows = Vec::with_capacity(counts.len());
+    for (policy, effect) in in_force {
+        let at = counts.iter().position(|count| count.effect == effect && count.policy == policy);
+        let none = || ShadowCount { policy: policy.to_owned(), effect, traces: 0, spans: 0 };
+        rows.push(at.map_or_else(none, |at| counts.remove(at)));
+    }
+    rows.append(&mut counts);
+    let row = |ShadowCount { policy, effect, traces, spans }| ShadowCounts {
+        policy,
+        effect: effect.as_str().to_owned(),
+        traces,
+        spans,
+        dollars: dollars(spans),
+    };
+    rows.into_iter().map(row).collect()
 }
 
 /// Returns the spans by service, in the order of the names: estimates for the sample, and the amounts of decided traces.

@@ -33,10 +33,30 @@ impl Answers {
 #[derive(Clone, Debug)]
 pub struct Coverage {
     policies: Vec<(String, Answers)>,
+    /// For each policy, its number.
+    numbers: Vec<u16>,
     /// The parts of policies that have several.
     parts: Vec<(String, Answers)>,
     /// For each part, its index in `parts`.
     places: Vec<Option<usize>>,
+}
+
+/// A policy at the top level.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CoveredPolicy {
+    /// Its number.
+    pub number: u16,
+    /// Its name.
+    pub name: String,
+    /// True if it is a shadow policy. Its answers are covered like others, although they never decide.
+    pub is_shadow: bool,
+}
+
+impl CoveredPolicy {
+    /// Returns the name of the policy or of a part of it, marked if the policy is a shadow policy.
+    fn shown(&self, name: &str) -> String {
+        if self.is_shadow { format!("{name} (shadow)") } else { name.to_owned() }
+    }
 }
 
 /// A policy or a part that no test has made true, or none has made false.
@@ -49,20 +69,20 @@ pub struct CoverageGap {
 }
 
 impl Coverage {
-    /// Creates the coverage of `names`, the policies at the top level, before the first test.
+    /// Creates the coverage of `policies`, those at the top level with their numbers, before the first test.
     #[must_use]
-    pub fn new(names: &[String], parts: &PolicyParts) -> Self {
+    pub fn new(policies: &[CoveredPolicy], parts: &PolicyParts) -> Self {
         let mut coverage = Coverage {
-            policies: names.iter().map(|name| (name.clone(), Answers::default())).collect(),
+            policies: policies.iter().map(|policy| (policy.shown(&policy.name), Answers::default())).collect(),
+            numbers: policies.iter().map(|policy| policy.number).collect(),
             parts: Vec::new(),
             places: Vec::new(),
         };
         for part in parts.parts() {
-            // A policy that is a single part has the answer of the policy. Tests say nothing about shadow policies, whose
-            // numbers follow those of the others.
-            let is_tested = usize::from(part.policy) < names.len();
-            let place = (part.path.len() > 1 && is_tested).then_some(coverage.parts.len());
-            coverage.parts.extend(place.map(|_| (part.path.join(" / "), Answers::default())));
+            // A policy that is a single part has the answer of the policy.
+            let policy = policies.iter().find(|policy| policy.number == part.policy && part.path.len() > 1);
+            let place = policy.map(|_| coverage.parts.len());
+            coverage.parts.extend(policy.map(|policy| (policy.shown(&part.path.join(" / ")), Answers::default())));
             coverage.places.push(place);
         }
         coverage
@@ -71,7 +91,8 @@ impl Coverage {
     /// Notes the answers on the traces of a test.
     pub fn add(&mut self, traces: &[InspectedTrace], parts: &PolicyParts) {
         for finding in traces.iter().flat_map(|trace| trace.findings(parts)) {
-            if let Some((_, answers)) = self.policies.get_mut(usize::from(finding.policy)) {
+            let at = self.numbers.iter().position(|number| *number == finding.policy);
+            if let Some((_, answers)) = at.and_then(|at| self.policies.get_mut(at)) {
                 answers.note(finding.answer.holds());
             }
             for part in &finding.parts {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::compare::{Comparison, SeenTraces};
+use super::coverage::CoveredPolicy;
 use super::encode::{RepeatedTrace, Requests, START_UNIX_NANO};
 use super::written::WrittenFindings;
 use crate::config::Settings;
@@ -92,10 +93,17 @@ impl<'s> Runner<'s> {
         &self.labels
     }
 
-    /// Returns the names of the policies at the top level.
+    /// Returns the policies at the top level, with shadow policies behind the others.
     #[must_use]
-    pub fn top_names(&self) -> &[String] {
-        self.names.get(..self.tail_sampling.policies.len()).unwrap_or(&self.names)
+    pub fn covered(&self) -> Vec<CoveredPolicy> {
+        let TailSampling { policies, shadow, .. } = &self.tail_sampling;
+        let own = policies.iter().map(|policy| (policy, false));
+        let covered =
+            own.chain(shadow.policies.iter().map(|policy| (policy, true))).filter_map(|(policy, is_shadow)| {
+                let number = self.names.iter().position(|name| *name == policy.name)?;
+                Some(CoveredPolicy { number: u16::try_from(number).ok()?, name: policy.name.clone(), is_shadow })
+            });
+        covered.collect()
     }
 
     /// Returns the parts of the policies.

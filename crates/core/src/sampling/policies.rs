@@ -264,6 +264,11 @@ impl Policies {
         numbers.filter_map(|number| self.names.get(number)).map(String::as_str)
     }
 
+    /// Returns the names of the shadow policies, each with the change that it can make to verdicts.
+    pub fn shadow_effects(&self) -> impl Iterator<Item = (&str, ShadowEffect)> {
+        self.shadow_labels().zip(self.shadow_policies.iter().map(ShadowPolicy::possible_effect))
+    }
+
     /// Calls `found` for each shadow policy that would change `verdict`, the verdict on the trace that `summary`
     /// describes, with its index in [`Policies::names`]. The caller must ask once for each trace.
     #[inline]
@@ -386,7 +391,8 @@ impl Policies {
         let drops = self.drop_policies.iter().map(|drop| (drop.policy, trace.drop_answer(&drop.survives)));
         let keeps = self.keep_policies.iter().map(|keep| (keep.policy, trace.keep_answer(&keep.rule)));
         let mut answers: Vec<_> = drops.chain(keeps).collect();
-        answers.sort_by_key(|(policy, _)| *policy);
+        // Numbers have the order of the first configuration that had the policy.
+        answers.sort_by_cached_key(|(policy, _)| self.labels.iter().position(|label| label == policy));
         answers
     }
 

@@ -26,6 +26,14 @@ pub(super) struct ShadowPolicy {
 }
 
 impl ShadowPolicy {
+    /// Returns the only change that the policy can make to verdicts.
+    pub(super) fn possible_effect(&self) -> ShadowEffect {
+        match self.rule {
+            TopRule::Drop(_) => ShadowEffect::Drop,
+            TopRule::Keep(_) => ShadowEffect::Keep,
+        }
+    }
+
     /// Returns the change that the policy would make to `verdict`. The caller must ask once for each trace, whatever
     /// its verdict is, because policies that remember other traces learn from each.
     pub(super) fn effect(&self, trace: &DecisionInput<'_>, verdict: Verdict) -> Option<ShadowEffect> {

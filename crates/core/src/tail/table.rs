@@ -442,6 +442,12 @@ impl Table {
         self.shards.lock(shard_of(hash)).report(id, hash, now_ms, &in_force.limits)
     }
 
+    /// Returns true if spans are exported whatever the verdicts are.
+    #[must_use]
+    pub fn is_dry_run(&self) -> bool {
+        self.in_force.see().limits.dry_run
+    }
+
     /// Returns the spans of the trace `id` if they are in the table: it is pending or rescuable. This changes nothing.
     #[must_use]
     pub fn held_spans(&self, id: TraceId) -> Option<HeldSpans> {

@@ -12,7 +12,55 @@ fn facts(trigger: Trigger) -> DecisionFacts {
 fn of(fate: Fate, keep: Option<Keep>, decision: Option<DecisionFacts>) -> FateAnswer {
     let settings = crate::config::load("", &|_| None).unwrap().settings;
     let policies = Policies::compile(&settings.tail_sampling.policies, false).unwrap();
-    answer(ID, &TraceReport { fate, keep, decision, held: None }, &policies, DATES)
+    answer(ID, &TraceReport { fate, keep, decision, held: None }, &policies, DATES, false)
+}
+
+#[test]
+fn a_dry_run_says_that_the_trace_is_exported_all_the_same() {
+    let policies = Policies::compile(&[], false).unwrap();
+    let told = |fate, decision, is_dry_run| {
+        let report = TraceReport { fate, keep: None, decision, held: None };
+        answer(ID, &report, &policies, DATES, is_dry_run)
+    };
+    let facts = Some(facts(Trigger::DecisionWait));
+    for (fate, decision, words) in [
+        (Fate::Pending, None, "the trace is exported whatever its verdict is."),
+        (Fate::SampledOut { rescuable: true }, facts, "exported all the same, when its spans leave memory."),
+        (Fate::SampledOut { rescuable: false }, facts, "the trace was exported all the same."),
+        (Fate::DroppedByPolicy, facts, "the trace was exported all the same."),
+    ] {
+        let dry = told(fate, decision, true);
+        assert!(dry.dry_run && dry.explanation.ends_with(words), "{}", dry.explanation);
+        let real = told(fate, decision, false);
+        assert!(!real.dry_run && !real.explanation.contains("export"), "{}", real.explanation);
+    }
+    // It is not known if the earlier process made a dry run.
+    let earlier = told(Fate::SampledOut { rescuable: false }, None, true);
+    assert!(earlier.explanation.ends_with("so only the verdict is known."), "{}", earlier.explanation);
+}
+
+#[test]
+fn policies_answer_in_the_order_of_the_configuration_and_shadow_policies_last() {
+    let set = |text: &str| crate::config::load(text, &|_| None).unwrap().settings.tail_sampling;
+    let errors = "{name: errors, type: error}";
+    let before = set(&format!("tail_sampling: {{policies: [{errors}]}}"));
+    let after = set(&format!(
+        "tail_sampling: {{policies: [{{name: no flags, type: drop, drop: {{drop_sub_policy: [{{type: trace_flags}}]}}}}, \
+         {{name: all, type: always_sample}}, {{name: tried, type: always_sample, shadow: true}}, {errors}]}}"
+    ));
+    let before = Policies::compile_set(before.policy_set(), None).unwrap();
+    let policies = Policies::compile_set(after.policy_set(), Some(&before)).unwrap();
+    let mut summary = Summary::of_generation(policies.generation());
+    summary.span_count = 1;
+    let answers = policy_answers(&policies, &summary, ID);
+    let answers: Vec<_> = answers.iter().map(|it| (it.policy.as_str(), it.answer.as_str(), it.shadow)).collect();
+    let expected = [
+        ("no flags", "does not drop", false),
+        ("all", "keeps", false),
+        ("errors", "does not keep", false),
+        ("tried", "keeps", true),
+    ];
+    assert_eq!(answers, expected);
 }
 
 #[test]
@@ -83,7 +131,7 @@ fn a_pending_trace_says_when_it_is_decided() {
     let report = TraceReport { fate: Fate::Pending, keep: None, decision: None, held: Some(held) };
     let settings = crate::config::load("", &|_| None).unwrap().settings;
     let policies = Policies::compile(&settings.tail_sampling.policies, false).unwrap();
-    let pending = answer(ID, &report, &policies, DATES);
+    let pending = answer(ID, &report, &policies, DATES, false);
     assert_eq!((pending.fate, pending.spans, pending.late_spans), (FateWord::Pending, Some(3), None));
     assert_eq!(pending.until.as_deref(), Some("2027-01-15T08:00:04Z"), "in four seconds");
     assert_eq!((pending.trigger.as_deref(), pending.decided_at), (Some("root_received"), None));
@@ -91,7 +139,7 @@ fn a_pending_trace_says_when_it_is_decided() {
     let answers = pending.policies.unwrap();
     let rows: Vec<_> = answers.iter().map(|row| (row.policy.as_str(), row.answer.as_str())).collect();
     assert_eq!(rows, [("errors", "does not keep"), ("slow", "does not keep"), ("baseline", "does not keep")]);
-    let stale = answer(ID, &report, &policies.renumbered(1), DATES);
+    let stale = answer(ID, &report, &policies.renumbered(1), DATES, false);
     assert_eq!((stale.policies, stale.spans), (None, Some(3)), "the summary was made for other policies");
 }
 

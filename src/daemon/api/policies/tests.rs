@@ -24,3 +24,21 @@ fn each_policy_has_its_counts_and_an_idle_one_has_zeros() {
     assert_eq!(answer.dropped_without_policy, [("decision_wait".to_owned(), 90)].into());
     assert_eq!((answer.spans.received, answer.spans.held), (500, 4));
 }
+
+#[test]
+fn each_shadow_policy_has_its_counts_and_dollars() {
+    let count = |policy: &str, effect, traces, spans| ShadowCount { policy: policy.to_owned(), effect, traces, spans };
+    let counts = vec![count("gone", ShadowEffect::Keep, 1, 5), count("slower", ShadowEffect::Keep, 20, 5_000_000)];
+    let in_force = [("probes", ShadowEffect::Drop), ("slower", ShadowEffect::Keep)];
+    let rows: Vec<_> = shadow(in_force.into_iter(), counts)
+        .into_iter()
+        .map(|row| (row.policy, row.effect, row.traces, row.spans, row.dollars))
+        .collect();
+    let row = |policy: &str, effect: &str, traces, spans, dollars| {
+        (policy.to_owned(), effect.to_owned(), traces, spans, dollars)
+    };
+    assert_eq!(
+        rows,
+        [row("probes", "drop", 0, 0, 0.0), row("slower", "keep", 20, 5_000_000, 1.0), row("gone", "keep", 1, 5, 1e-6)]
+    );
+}
