@@ -208,6 +208,8 @@ pub fn ids(span: &[u8]) -> (u64, u64) {
     let mut reader = Reader::new(span);
     let (mut span_id, mut parent_span_id) = (0, 0);
     while span_id == 0 || parent_span_id == 0 {
+        // A root span is read to its end.
+        reader.skip_short(ATTRIBUTES, |_| true);
         match reader.field() {
             Ok(Some((span::SPAN_ID, WireValue::Len(v)))) => span_id = id(v),
             Ok(Some((span::PARENT_SPAN_ID, WireValue::Len(v)))) => parent_span_id = id(v),
@@ -217,6 +219,9 @@ pub fn ids(span: &[u8]) -> (u64, u64) {
     }
     (span_id, parent_span_id)
 }
+
+/// The key of an attribute of a `Span`.
+const ATTRIBUTES: u8 = key(span::ATTRIBUTES, Len) as u8;
 
 fn id(bytes: &[u8]) -> u64 {
     bytes.try_into().map_or(0, u64::from_be_bytes)

@@ -183,6 +183,23 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Skips fields with this `key` of wire type 2 for as long as `skips` returns true for their content. Keys and lengths
+    /// of one byte are enough for nearly all attributes of a span, and are skipped at once; at any other field it stops.
+    #[inline]
+    pub fn skip_short(&mut self, key: u8, skips: impl Fn(&[u8]) -> bool) {
+        // In variables of its own, so that they stay in registers.
+        let mut next = self.rest;
+        while let [first, len @ ..0x80, rest @ ..] = next
+            && *first == key
+            && let Some((content, rest)) = rest.split_at_checked(usize::from(*len))
+            && skips(content)
+        {
+            visited::add(2 + content.len());
+            next = rest;
+        }
+        self.rest = next;
+    }
+
     /// Reads the content of a field of wire type 2.
     ///
     /// # Errors

@@ -35,6 +35,28 @@ fn varints_have_at_most_ten_bytes_and_64_bits() {
 }
 
 #[test]
+fn short_fields_are_skipped_until_one_is_wanted() {
+    let short = [0x4a, 1, b'a', 0x4a, 0, 0x4a, 2, b'b', b'c'];
+    let ends: [(&[u8], &[u8]); 4] = [
+        (&[], &[]),
+        (&[0x4a, 1, b'x', 0x4a, 0], &[0x4a, 1, b'x', 0x4a, 0]),
+        (&[0x12, 0], &[0x12, 0]),
+        (&[0x4a, 0, 0x4a, 3, b'a'], &[0x4a, 3, b'a']),
+    ];
+    for (end, left) in ends {
+        let bytes = [&short, end].concat();
+        let mut reader = Reader::new(&bytes);
+        reader.skip_short(0x4a, |content| content != b"x");
+        assert_eq!(&bytes[reader.position()..], left);
+    }
+    // A length of two bytes is left to the caller.
+    let long = [&[0x4a, 0x80, 1][..], &[0; 128]].concat();
+    let mut reader = Reader::new(&long);
+    reader.skip_short(0x4a, |_| true);
+    assert_eq!((reader.position(), reader.field()), (0, Ok(Some((9, WireValue::Len(&[0; 128]))))));
+}
+
+#[test]
 fn fields_are_read_with_their_numbers_and_positions() {
     let bytes = [0x08, 5, 0x12, 2, b'h', b'i', 0x1d, 1, 0, 0, 0, 0x21, 2, 0, 0, 0, 0, 0, 0, 0];
     let mut reader = Reader::new(&bytes);

@@ -51,6 +51,9 @@ impl Shard {
     /// of work ends with this. The traces have waited for long, so their spans are not in the processor's cache: each
     /// step goes through all traces, so that the waits for memory overlap.
     pub(super) fn let_go_of_released(&mut self, round: &mut WorkRound<'_>) {
+        if round.released.is_empty() {
+            return;
+        }
         let mut released = std::mem::take(round.released);
         for trace in &released {
             round.count_dropped(&trace.fragments, trace.drop_policy, trace.is_unrepresented);
