@@ -66,10 +66,22 @@ fn is_text(message: &Message, bytes: &[u8]) -> Result<bool, WireError> {
     Ok(true)
 }
 
+/// Returns true if all strings in `content` are UTF-8. It is the content of field `number` of a `Span`. Malformed content
+/// has none that are known to be.
+#[must_use]
+pub fn is_text_of_span(number: u32, content: &[u8]) -> bool {
+    match schema::SPAN.field(number) {
+        Some(SchemaField::Text) => is_utf8(content),
+        Some(SchemaField::Message(child)) => content.is_ascii() || is_text(child, content).unwrap_or(false),
+        _ => true,
+    }
+}
+
 /// Returns true if `text` is UTF-8. It checks for ASCII first, because nearly all text is ASCII and that check is
 /// faster.
+#[must_use]
 #[inline]
-fn is_utf8(text: &[u8]) -> bool {
+pub fn is_utf8(text: &[u8]) -> bool {
     text.is_ascii() || std::str::from_utf8(text).is_ok()
 }
 

@@ -145,7 +145,8 @@ pub fn key_value(bytes: &[u8]) -> (&[u8], AnyValue<'_>) {
 /// or a number. Key and value must be under 128 bytes, so that each length is one byte. Returns `None` for any other
 /// form. The function is always inlined, so that the result is not returned through memory.
 #[inline(always)]
-pub(super) fn plain_key_value(bytes: &[u8]) -> Option<(&[u8], AnyValue<'_>)> {
+#[must_use]
+pub fn plain_key_value(bytes: &[u8]) -> Option<(&[u8], AnyValue<'_>)> {
     let [KEY, key_len @ ..0x80, rest @ ..] = bytes else { return None };
     let (key, rest) = rest.split_at_checked(usize::from(*key_len))?;
     let [VALUE, value_len @ ..0x80, value @ ..] = rest else { return None };

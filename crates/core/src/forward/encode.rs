@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::otlp::altered::AlteredSpans;
+use crate::otlp::altered::{Alteration, AlteredSpans};
 use crate::otlp::wire::WireError;
 use crate::resource::cache::{ById, Cache, shared_head};
 use crate::resource::settings::AllowedProjects;
@@ -21,8 +21,10 @@ use crate::sampling::{Keep, PolicyNames};
 use crate::tail::request::{ScopeId, SpanBytes};
 
 pub use self::origin::EncodedOrigin;
+use self::plain::PlainSpan;
 
 mod origin;
+mod plain;
 mod span;
 mod trim;
 
@@ -159,13 +161,19 @@ impl OtlpEncoder {
         if origin.is_foreign() {
             return Err(OtlpEncodeError::Project(Arc::clone(origin.project())));
         }
+        let plain = PlainSpan::read(span, self.settings.annotate);
         let annotations = if self.settings.annotate {
-            let keep = Keep { threshold: span::passed(span, keep.threshold), ..keep };
-            self.annotations.get(keep, &self.settings.policy_names, span::attribute)
+            // A plain span has no tracestate, and so has passed no threshold before.
+            let passed = if plain.is_some() { keep.threshold } else { span::passed(span, keep.threshold) };
+            self.annotations.get(Keep { threshold: passed, ..keep }, &self.settings.policy_names, span::attribute)
         } else {
             &[]
         };
-        let mut altered = span::write(span, keep.export_threshold(), annotations, out)?;
+        let mut altered = Alteration::default();
+        match plain {
+            Some(plain) => plain.write(keep.export_threshold(), annotations, out),
+            None => altered = span::write(span, keep.export_threshold(), annotations, out)?,
+        }
         altered |= origin.altered();
         self.altered.add(altered);
         Ok(())

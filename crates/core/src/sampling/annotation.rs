@@ -18,6 +18,13 @@ pub const VERDICT: &str = "spansieve.verdict";
 /// All keys of annotations. They belong to Spansieve: attributes with these keys that a sender sent are removed.
 pub const KEYS: [&str; 5] = [POLICY, ADJUSTED_COUNT, TRIGGER, MISSING_PARENT, VERDICT];
 
+/// Returns true if `key` is one of [`KEYS`].
+#[must_use]
+#[inline]
+pub fn is_key(key: &[u8]) -> bool {
+    KEYS.iter().any(|ours| ours.as_bytes() == key)
+}
+
 /// The encoded annotations for the last verdict of each policy. Verdicts of one policy are nearly always equal, so the
 /// annotations are rarely encoded again.
 #[derive(Debug, Default)]

@@ -2,6 +2,7 @@
 //! (opentelemetry-specification `specification/trace/tracestate-probability-sampling.md`).
 
 use crate::otlp::TraceId;
+use crate::otlp::write::hex;
 
 /// 2^56: randomness and thresholds are 56-bit numbers.
 const RANDOMNESS_COUNT: u64 = 1 << 56;
@@ -96,9 +97,16 @@ impl Threshold {
     /// which no kept span has; the strictest value stands for it.
     #[must_use]
     pub fn to_th(self) -> String {
-        let digits = format!("{:014x}", self.0.min(RANDOMNESS_COUNT - 1));
-        let significant = digits.trim_end_matches('0');
-        if significant.is_empty() { "0".into() } else { significant.into() }
+        let (digits, count) = self.th_digits();
+        digits[..count].iter().map(|&digit| char::from(digit)).collect()
+    }
+
+    /// Returns all digits of `th`, and the number of those that [`Threshold::to_th`] has.
+    #[must_use]
+    pub(super) fn th_digits(self) -> ([u8; DIGITS_MAX as usize], usize) {
+        let [_, bytes @ ..] = self.0.min(RANDOMNESS_COUNT - 1).to_be_bytes();
+        let digits = hex(bytes);
+        (digits, digits.iter().rposition(|&digit| digit != b'0').map_or(1, |last| last + 1))
     }
 
     /// Parses the value of `th`: 1 to 14 lower-case hexadecimal digits. Missing trailing digits are zeros

@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use smallvec::SmallVec;
+
 use super::Threshold;
 use super::threshold::randomness;
 use crate::otlp::{TraceId, trace_state};
@@ -41,6 +43,19 @@ pub fn with_threshold(trace_state: &str, threshold: Threshold, randomness: u64) 
     }
     let others = entries().filter(|entry| !entry.starts_with("ot=")).collect();
     Cow::Owned(joined(&ot_with(ot, set), others))
+}
+
+/// Returns what [`with_threshold`] makes of an empty tracestate: a tracestate with `th` alone, or an empty one if the
+/// threshold does not keep the randomness. It needs no memory of the heap.
+#[must_use]
+pub fn new_with_threshold(threshold: Threshold, randomness: u64) -> SmallVec<[u8; 24]> {
+    let mut trace_state = SmallVec::new();
+    if threshold.keeps(randomness) {
+        let (digits, count) = threshold.th_digits();
+        trace_state.extend_from_slice(b"ot=th:");
+        trace_state.extend_from_slice(&digits[..count]);
+    }
+    trace_state
 }
 
 /// Returns the strictest threshold that a span kept by `threshold` has passed: `threshold`, or a stricter one in its

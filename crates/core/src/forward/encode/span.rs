@@ -122,9 +122,8 @@ pub(super) fn passed(span: &[u8], threshold: Threshold) -> Threshold {
 }
 
 /// Returns true if the key of a `KeyValue` is one of the annotations' keys.
-fn is_annotation(pair: &[u8]) -> bool {
-    let key = submessages(pair, key_value::KEY).last().unwrap_or_default();
-    annotation::KEYS.iter().any(|ours| ours.as_bytes() == key)
+pub(super) fn is_annotation(pair: &[u8]) -> bool {
+    annotation::is_key(submessages(pair, key_value::KEY).last().unwrap_or_default())
 }
 
 /// Returns true if each id of a link has the right length or is left out. The Collector's parser refuses the whole

@@ -132,4 +132,12 @@ proptest! {
             prop_assert_eq!(with_threshold(&out, ours, randomness), out.clone());
         }
     }
+
+    #[test]
+    fn a_new_tracestate_is_what_an_empty_one_becomes(percent in 0.0..=100.0f64, id: u64) {
+        for threshold in [threshold(percent), Threshold::ALWAYS, Threshold::NEVER] {
+            let expected = with_threshold("", threshold, id >> 8);
+            prop_assert_eq!(&new_with_threshold(threshold, id >> 8)[..], expected.as_bytes());
+        }
+    }
 }
