@@ -53,7 +53,8 @@ const COPY_BYTES_FREE: usize = 1 << 20;
 pub struct KeyBuffer {
     keys: Vec<u8>,
     observations: Vec<Observation>,
-    /// The dimensions of the present resource.
+    /// The name of the service and the dimensions of the present resource.
+    service: Vec<u8>,
     dimensions: Vec<u8>,
 }
 
@@ -62,7 +63,7 @@ impl KeyBuffer {
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         let observations = self.observations.capacity() * size_of::<Observation>();
-        self.keys.capacity() + self.dimensions.capacity() + observations
+        self.keys.capacity() + self.service.capacity() + self.dimensions.capacity() + observations
     }
 }
 
@@ -144,10 +145,12 @@ impl SpanMetrics {
         for fact in facts {
             let Some(scope) = scan.scopes.get(fact.scope as usize) else { continue };
             if resource.replace(scope.resource) != Some(scope.resource) {
+                buffer.service.clear();
+                read::write_service(scope.service.of(body), &mut buffer.service);
                 buffer.dimensions.clear();
                 self.reader.write_dimensions(scope.resource.of(body), &mut buffer.dimensions);
             }
-            self.prepare(fact, scope.service.of(body), body, buffer);
+            self.prepare(fact, body, buffer);
             if buffer.observations.len() >= SLICE_SPANS {
                 self.flush(buffer, now_s);
             }
@@ -156,8 +159,9 @@ impl SpanMetrics {
     }
 
     /// Prepares the key of a span outside the lock of the table.
-    fn prepare(&self, fact: &SpanFact, service: &[u8], body: &[u8], buffer: &mut KeyBuffer) {
-        let KeyBuffer { keys, observations, dimensions } = buffer;
+    #[inline]
+    fn prepare(&self, fact: &SpanFact, body: &[u8], buffer: &mut KeyBuffer) {
+        let KeyBuffer { keys, observations, service, dimensions } = buffer;
         let resource = ResourcePart { service, dimensions };
         let span = self.reader.span(fact.span.of(body));
         let at = keys.len();

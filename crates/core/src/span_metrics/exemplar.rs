@@ -3,7 +3,7 @@
 use parking_lot::Mutex;
 
 use super::label::VALUE_BYTES_MAX;
-use super::read::{KeyReader, ResourcePart, SpanPart};
+use super::read::{self, KeyReader, ResourcePart, SpanPart};
 use super::series::SeriesTable;
 use super::{SLICE_SPANS, span_nanos};
 use crate::budget::Share;
@@ -68,6 +68,8 @@ pub(super) struct Exemplars<'m> {
     /// The resource that was read last, and its dimensions.
     last: Option<ResourceId>,
     dimensions: Vec<u8>,
+    /// The name of the service of the span that is offered.
+    service: Vec<u8>,
     /// The keys of `found`, one after the other.
     keys: Vec<u8>,
     /// Exemplars, each with the place at which its key begins.
@@ -78,8 +80,8 @@ impl<'m> Exemplars<'m> {
     /// Begins a round at `unix_s`. The empty `share` becomes that of its memory.
     pub(super) fn new(reader: &'m KeyReader, table: &'m Mutex<SeriesTable>, share: Share, unix_s: u32) -> Self {
         let resources = NotesCache::new(reader.dimensions_bytes_max());
-        let (last, dimensions, keys, found) = Default::default();
-        Exemplars { reader, table, unix_s, resources, share, last, dimensions, keys, found }
+        let (last, dimensions, service, keys, found) = Default::default();
+        Exemplars { reader, table, unix_s, resources, share, last, dimensions, service, keys, found }
     }
 
     /// Offers the counted spans of a kept trace.
@@ -92,7 +94,9 @@ impl<'m> Exemplars<'m> {
             let span = self.reader.span(placed.span.of(body));
             let Some(exemplar) = Exemplar::of(&span, self.unix_s) else { continue };
             self.found.push((self.keys.len(), exemplar));
-            let resource = ResourcePart { service: placed.scope.service.of(body), dimensions: &self.dimensions };
+            self.service.clear();
+            read::write_service(placed.scope.service.of(body), &mut self.service);
+            let resource = ResourcePart { service: &self.service, dimensions: &self.dimensions };
             self.reader.write_key(resource, &span, &mut self.keys);
             if self.found.len() >= SLICE_SPANS || self.keys.len() >= SLICE_SPANS * VALUE_BYTES_MAX {
                 self.flush();

@@ -8,13 +8,14 @@
 mod call;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-use self::call::{Call, CallId, CallPlace, Half};
+use self::call::{Call, CallId, CallPlace, Half, name};
 use super::SLICE_SPANS;
 use super::exposition::{HistogramPart, Writer, bounds_text, write_label};
 use crate::budget::Share;
@@ -59,8 +60,8 @@ impl ConnectionType {
 /// A pair of services. Empty names stand for all pairs beyond [`EDGES_MAX`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct EdgeKey {
-    client: Box<str>,
-    server: Box<str>,
+    client: Arc<str>,
+    server: Arc<str>,
     connection: ConnectionType,
 }
 
@@ -93,8 +94,10 @@ pub(super) struct ServiceGraph {
     next_number: u64,
     edges: HashMap<EdgeKey, Edge, RandomState>,
     expire_ms: Millis,
-    /// Bytes of the names of the halves that wait.
+    /// Bytes of the names of the halves that wait. A name that several of them share counts for each.
     name_bytes: usize,
+    /// The name of [`USER`].
+    user: Arc<str>,
     /// The memory that is charged.
     share: Share,
 }
@@ -112,7 +115,13 @@ pub(super) fn follow(graph: &Mutex<ServiceGraph>, followed: &[(Fragment, u64)], 
     let mut calls = Vec::new();
     for (fragment, weight) in followed {
         let fragment = fragment.peek();
+        // The spans of a fragment are nearly always of one service.
+        let mut last: Option<(&[u8], Arc<str>)> = None;
         for (message, service) in fragment.spans_with_service() {
+            if last.as_ref().is_none_or(|(sent, _)| *sent != service) {
+                last = Some((service, name(service)));
+            }
+            let Some((_, service)) = &last else { continue };
             calls.extend(Call::read(message, service, *weight));
             if calls.len() >= SLICE_SPANS {
                 graph.lock().take(&mut calls, now_ms);
@@ -135,6 +144,7 @@ impl ServiceGraph {
             edges: HashMap::default(),
             expire_ms: expire_after.as_millis() as Millis,
             name_bytes: 0,
+            user: USER.into(),
             share,
         }
     }
@@ -147,7 +157,8 @@ impl ServiceGraph {
                     self.count(half.service.clone(), database, ConnectionType::Database, &half, now_ms);
                 }
                 CallPlace::FromOutside => {
-                    self.count(USER.into(), half.service.clone(), ConnectionType::VirtualNode, &half, now_ms);
+                    let user = Arc::clone(&self.user);
+                    self.count(user, half.service.clone(), ConnectionType::VirtualNode, &half, now_ms);
                 }
                 CallPlace::Between(call) => self.pair(call, half, now_ms),
             }
@@ -192,7 +203,7 @@ impl ServiceGraph {
         }
     }
 
-    fn count(&mut self, client: Box<str>, server: Box<str>, connection: ConnectionType, half: &Half, now_ms: Millis) {
+    fn count(&mut self, client: Arc<str>, server: Arc<str>, connection: ConnectionType, half: &Half, now_ms: Millis) {
         let mut key = EdgeKey { client, server, connection };
         if self.edges.len() >= EDGES_MAX && !self.edges.contains_key(&key) {
             key = EdgeKey { client: "".into(), server: "".into(), connection: ConnectionType::Plain };

@@ -1,5 +1,7 @@
 //! The values of labels: valid text of bounded length.
 
+use crate::otlp::text::is_utf8;
+
 /// The most bytes of a value. Longer ones are cut.
 pub(super) const VALUE_BYTES_MAX: usize = 128;
 
@@ -38,7 +40,7 @@ pub(super) fn first_bytes(text: &[u8], max: usize) -> &[u8] {
 /// Appends `value` as valid UTF-8. Reads a few bytes more than [`VALUE_BYTES_MAX`], because the caller cuts the text.
 pub(super) fn write_text(value: &[u8], out: &mut Vec<u8>) {
     let value = &value[..value.len().min(VALUE_BYTES_MAX + 4)];
-    if std::str::from_utf8(value).is_ok() {
+    if is_utf8(value) {
         return out.extend_from_slice(value);
     }
     for chunk in value.utf8_chunks() {

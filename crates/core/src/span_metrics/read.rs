@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use super::label::{self, VALUE_BYTES_MAX, label_name};
 use super::names::write_normalized;
 use super::settings::{SpanMetricsSettings, SpanNames};
+use crate::otlp::text::is_utf8;
 use crate::otlp::view::{self, AnyValue, Attributes, StatusCode};
 use crate::otlp::wire::{Reader, WireError};
 
@@ -55,8 +56,29 @@ pub(super) fn may_have_key(attribute: &[u8], lengths: u64) -> bool {
     }
 }
 
+/// Skips attributes of the usual form whose keys have a length that has no bit in `lengths`, modulo 64. Most are skipped.
+#[inline]
+pub(super) fn skip_attributes(reader: &mut Reader<'_>, lengths: u64) {
+    const KEY: u8 = keys::ATTRIBUTES as u8;
+    reader.skip_short(KEY, |attribute| !may_have_key(attribute, lengths));
+}
+
 /// Values of the wanted attributes, in the order of [`KeyReader::wanted`].
-type Values<'a> = SmallVec<[AnyValue<'a>; 12]>;
+type Values<'a> = SmallVec<[AnyValue<'a>; VALUES_INLINE]>;
+
+/// The wanted attributes whose values need no memory of the heap.
+const VALUES_INLINE: usize = 12;
+
+/// Returns `count` times no value.
+#[inline]
+fn no_values<'a>(count: usize) -> Values<'a> {
+    let none = [AnyValue::Empty; VALUES_INLINE];
+    if count <= VALUES_INLINE {
+        Values::from_buf_and_len(none, count)
+    } else {
+        SmallVec::from_elem(AnyValue::Empty, count)
+    }
+}
 
 /// Reads keys as the settings say.
 #[derive(Debug)]
@@ -73,7 +95,7 @@ pub(super) struct KeyReader {
 /// The part of a key that all spans of a resource share.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ResourcePart<'a> {
-    /// The name of the service; empty if the resource has none.
+    /// The name of the service, as [`write_service`] has written it.
     pub(super) service: &'a [u8],
     /// The values that [`KeyReader::write_dimensions`] has written.
     pub(super) dimensions: &'a [u8],
@@ -122,7 +144,7 @@ impl KeyReader {
         if self.dimensions.is_empty() {
             return;
         }
-        let mut values: Values<'_> = SmallVec::from_elem(AnyValue::Empty, self.wanted.len());
+        let mut values: Values<'_> = no_values(self.wanted.len());
         for (key, value) in Attributes::of_resource(resource).iter() {
             self.take(&mut values, key, value);
         }
@@ -131,15 +153,16 @@ impl KeyReader {
         }
     }
 
-    /// Reads a span.
-    #[inline]
+    /// Reads a span. It is always inlined, so that the result is not returned through memory.
+    #[inline(always)]
     pub(super) fn span<'a>(&self, message: &'a [u8]) -> SpanPart<'a> {
-        let mut part = SpanPart::default();
-        part.attributes.resize(self.wanted.len(), AnyValue::Empty);
+        let mut part = SpanPart { attributes: no_values(self.wanted.len()), ..SpanPart::default() };
         let mut reader = Reader::new(message);
         while let Ok(Some(key)) = reader.key()
             && self.field(key, &mut reader, &mut part).is_ok()
-        {}
+        {
+            skip_attributes(&mut reader, self.lengths);
+        }
         part
     }
 
@@ -187,7 +210,7 @@ impl KeyReader {
     pub(super) fn write_key(&self, resource: ResourcePart<'_>, span: &SpanPart<'_>, out: &mut Vec<u8>) {
         let kind = if (0..=5).contains(&span.kind) { span.kind as u8 } else { 0 };
         out.push(kind << 4 | span.status as u8);
-        label::write_value(if resource.service.is_empty() { UNKNOWN_SERVICE } else { resource.service }, out);
+        out.extend_from_slice(resource.service);
         label::with_length(out, |out| self.write_name(span, out));
         let mut of_resource = resource.dimensions;
         for value in span.attributes.iter().skip(NAME_ATTRIBUTES) {
@@ -217,11 +240,17 @@ impl KeyReader {
             return label::write_text(route, out);
         }
         let name = label::first_bytes(span.name, NAME_BYTES_MAX);
-        match std::str::from_utf8(name) {
-            Ok(_) => write_normalized(name, out),
-            Err(_) => write_normalized(String::from_utf8_lossy(name).as_bytes(), out),
+        match is_utf8(name) {
+            true => write_normalized(name, out),
+            false => write_normalized(String::from_utf8_lossy(name).as_bytes(), out),
         }
     }
+}
+
+/// Appends the name of a service with its length before it. All spans of a resource share it, so call it once for them.
+/// `service` is empty if the resource has none.
+pub(super) fn write_service(service: &[u8], out: &mut Vec<u8>) {
+    label::write_value(if service.is_empty() { UNKNOWN_SERVICE } else { service }, out);
 }
 
 /// Returns the name of the service in a key that [`KeyReader::write_key`] has written.

@@ -1,7 +1,10 @@
 //! Reads what a span says about a call between services.
 
-use super::super::read::{self, keys, may_have_key};
-use super::super::{duration_nanos, label};
+use std::sync::Arc;
+
+use super::super::duration_nanos;
+use super::super::label::{self, VALUE_BYTES_MAX};
+use super::super::read::{self, keys, may_have_key, skip_attributes};
 use crate::otlp::view::{self, AnyValue, StatusCode};
 use crate::otlp::wire::{Reader, WireError};
 
@@ -45,7 +48,7 @@ pub(super) struct Call {
 #[derive(Debug)]
 pub(super) enum CallPlace {
     /// The span is a call to this database.
-    Database(Box<str>),
+    Database(Arc<str>),
     /// The span is one half of this call.
     Between(CallId),
     /// The span is of a server, and has no parent.
@@ -56,9 +59,9 @@ pub(super) enum CallPlace {
 #[derive(Debug)]
 pub(super) struct Half {
     pub(super) is_server: bool,
-    pub(super) service: Box<str>,
+    pub(super) service: Arc<str>,
     /// The peer that a client names.
-    pub(super) peer: Option<Box<str>>,
+    pub(super) peer: Option<Arc<str>>,
     pub(super) is_messaging: bool,
     pub(super) failed: bool,
     pub(super) nanos: u64,
@@ -81,9 +84,9 @@ pub(super) struct GraphSpan<'a> {
 }
 
 impl Call {
-    /// Reads the span of a trace that stands for `weight` traces. Returns `None` if it is of neither a client nor a
-    /// server, or has no ids.
-    pub(super) fn read(message: &[u8], service: &[u8], weight: u64) -> Option<Self> {
+    /// Reads the span of a trace that stands for `weight` traces. `service` is the [`name`] of its service. Returns `None` if
+    /// it is of neither a client nor a server, or has no ids.
+    pub(super) fn read(message: &[u8], service: &Arc<str>, weight: u64) -> Option<Self> {
         GraphSpan::read(message).call(service, weight)
     }
 }
@@ -94,7 +97,9 @@ impl<'a> GraphSpan<'a> {
         let mut reader = Reader::new(message);
         while let Ok(Some(key)) = reader.key()
             && found.field(key, &mut reader).is_ok()
-        {}
+        {
+            skip_attributes(&mut reader, KEY_LENGTHS);
+        }
         found
     }
 
@@ -128,12 +133,12 @@ impl<'a> GraphSpan<'a> {
     }
 
     /// Returns the call that the span of this service belongs to.
-    pub(super) fn call(&self, service: &[u8], weight: u64) -> Option<Call> {
+    pub(super) fn call(&self, service: &Arc<str>, weight: u64) -> Option<Call> {
         let place = self.place()?;
         let half = Half {
             is_server: matches!(self.kind, SERVER | CONSUMER),
-            service: text(service),
-            peer: first(&self.peer).map(text),
+            service: Arc::clone(service),
+            peer: first(&self.peer).map(name),
             is_messaging: matches!(self.kind, PRODUCER | CONSUMER),
             failed: self.failed,
             nanos: duration_nanos(self.start_unix_nano, self.end_unix_nano),
@@ -147,7 +152,7 @@ impl<'a> GraphSpan<'a> {
             return None;
         }
         if let Some(database) = first(&self.database).filter(|_| self.kind == CLIENT) {
-            return Some(CallPlace::Database(text(database)));
+            return Some(CallPlace::Database(name(database)));
         }
         match self.id() {
             Some(call) => Some(CallPlace::Between(call)),
@@ -175,8 +180,11 @@ fn first<'a>(values: &[&'a [u8]]) -> Option<&'a [u8]> {
 }
 
 /// Returns the name of a service or a peer as a label.
-fn text(name: &[u8]) -> Box<str> {
+pub(super) fn name(name: &[u8]) -> Arc<str> {
     let name = if name.is_empty() { read::UNKNOWN_SERVICE } else { name };
+    if let (0..=VALUE_BYTES_MAX, Ok(name)) = (name.len(), std::str::from_utf8(name)) {
+        return name.into();
+    }
     let mut out = Vec::new();
     label::write_value(name, &mut out);
     label::split_value(&out).0.into()

@@ -23,7 +23,7 @@ fn graph_of(budget: &Budget) -> ServiceGraph {
 
 impl ServiceGraph {
     fn span(&mut self, span: &GraphSpan<'_>, service: &[u8], weight: u64, now_ms: Millis) {
-        self.take(&mut span.call(service, weight).into_iter().collect(), now_ms);
+        self.take(&mut span.call(&name(service), weight).into_iter().collect(), now_ms);
     }
 }
 
@@ -153,7 +153,7 @@ fn calls_that_are_counted_take_no_memory() {
 #[test]
 fn spans_of_neither_clients_nor_servers_are_not_looked_at() {
     for kind in [-1, 0, INTERNAL, 6] {
-        assert!(read(&span(kind, 2, 1)).call(b"shop", 1).is_none(), "{kind}");
+        assert!(read(&span(kind, 2, 1)).call(&name(b"shop"), 1).is_none(), "{kind}");
     }
 }
 
