@@ -2,6 +2,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, IsTerminal, Write};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// The time after which the progress is shown.
@@ -27,12 +29,37 @@ impl Progress {
     pub(super) fn begin() -> Self {
         Progress::on(io::stderr(), io::stderr().is_terminal(), Instant::now())
     }
+
+    /// Does work that says nothing of its progress. Shows the seconds that it takes.
+    pub(super) fn during<T>(what: &str, work: impl FnOnce() -> T) -> T {
+        if io::stderr().is_terminal() { Progress::begin().beside(what, work) } else { work() }
+    }
 }
 
 impl<W: Write> Progress<W> {
     fn on(out: W, is_terminal: bool, now: Instant) -> Self {
         let next = Cell::new(is_terminal.then(|| now + SHOWN_AFTER));
         Progress { out: RefCell::new(out), next, is_shown: Cell::new(false) }
+    }
+
+    /// Does `work`, while a thread shows the seconds that it takes.
+    fn beside<T>(self, what: &str, work: impl FnOnce() -> T) -> T
+    where
+        W: Send,
+    {
+        let (end, is_over) = mpsc::sync_channel::<()>(0);
+        thread::scope(|scope| {
+            let begin = Instant::now();
+            // Without a thread nothing is shown.
+            let _ = thread::Builder::new().spawn_scoped(scope, move || {
+                while is_over.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                    self.show(|| format!("{what}: {} s", begin.elapsed().as_secs()));
+                }
+            });
+            let done = work();
+            drop(end);
+            done
+        })
     }
 
     /// Shows the line, unless it was shown a moment ago.

@@ -8,6 +8,7 @@ use std::path::Path;
 use self::ahead::Ahead;
 use self::merged::Merged;
 use super::explain::report;
+use super::progress::Progress;
 use crate::offline::input::{self, Input};
 use crate::settings::units::grouped;
 
@@ -15,8 +16,9 @@ use crate::settings::units::grouped;
 pub(super) type Requests = Merged<Ahead>;
 
 /// Opens the files. Reports what cannot be opened.
-pub(super) fn open(paths: &[impl AsRef<Path>]) -> Option<Requests> {
-    let inputs = input::open_all(paths);
+pub(super) fn open(paths: &[impl AsRef<Path> + Sync]) -> Option<Requests> {
+    let files = if paths.len() == 1 { "a file".to_owned() } else { format!("{} files", paths.len()) };
+    let inputs = Progress::during(&format!("reading {files}"), || input::open_all(paths));
     of(inputs.inspect_err(|error| report("error", &error.to_string(), error.help.as_deref())).ok()?)
 }
 
@@ -32,7 +34,7 @@ impl Requests {
     /// Reports what could not be read so far, although the rest could.
     pub(super) fn report_faults(&self) {
         for fault in self.faults() {
-            report("warning", &fault, Some("the requests before it, and those of other files, are used"));
+            report("warning", &fault.text, Some(fault.help));
         }
     }
 

@@ -27,8 +27,29 @@ pub struct Recorded {
     pub body: Bytes,
 }
 
-/// The fault of a record that was not written as it is.
-const DAMAGED: &str = "a record does not match its checksum, or is larger than such records are";
+/// A fault of a recording. What can be read beside it is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The file, the place in it, and the fault, in one line.
+    pub text: String,
+    /// What is used all the same, and the remedy.
+    pub help: &'static str,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// The help for a record that was not written as it is.
+const DAMAGED_HELP: &str = "it is left out, and the records before and after it are used; the file has changed since it was \
+                            written: copy it again if the original is whole";
+/// The help for a file that has no more records that can be read.
+const END_HELP: &str =
+    "the requests before it, and those of other files, are used; copy the file again if the original is whole";
+/// The help for a file of a directory that is not a segment.
+const FOREIGN_HELP: &str = "the file is left out, and the other files of the directory are used";
 
 /// The most faults that are noted. Further ones are of the same kind.
 const FAULT_COUNT_MAX: usize = 100;
@@ -56,14 +77,14 @@ enum Source {
 /// The findings beside the requests.
 #[derive(Debug, Default)]
 struct Notes {
-    faults: Vec<String>,
+    faults: Vec<Fault>,
     remarks: Remarks,
 }
 
 impl Notes {
-    fn fault(&mut self, fault: impl Display) {
+    fn fault(&mut self, text: impl Display, help: &'static str) {
         if self.faults.len() < FAULT_COUNT_MAX {
-            self.faults.push(fault.to_string());
+            self.faults.push(Fault { text: text.to_string(), help });
         }
     }
 }
@@ -87,9 +108,9 @@ impl Recording {
         Ok(records.map(|records| Recording { source: Source::Stream(records, name), notes: Notes::default() }))
     }
 
-    /// Returns what could not be read so far, one line for each fault.
+    /// Returns what could not be read so far.
     #[must_use]
-    pub fn faults(&self) -> &[String] {
+    pub fn faults(&self) -> &[Fault] {
         &self.notes.faults
     }
 
@@ -125,20 +146,26 @@ fn next_of_stream(
     notes: &mut Notes,
 ) -> io::Result<Option<Recorded>> {
     loop {
+        let offset = records.offset();
         match records.next_record()? {
             Some(Ok(StreamRecord::Request(request))) => return Ok(Some(request)),
             Some(Ok(StreamRecord::Remark(remark))) => notes.remarks.add(remark),
             Some(Ok(StreamRecord::Damaged)) => {
-                notes.fault(format_args!("{name}: {DAMAGED}"));
+                notes.fault(format_args!("{name}: {}", damaged_at(offset)), DAMAGED_HELP);
             }
             Some(Ok(StreamRecord::Other)) => {}
             Some(Err(fault)) => {
-                notes.fault(format_args!("{name}: {}", end_at(fault, records.offset())));
+                notes.fault(format_args!("{name}: {}", end_at(fault, records.offset())), END_HELP);
                 return Ok(None);
             }
             None => return Ok(None),
         }
     }
+}
+
+/// Returns the fault of a record that was not written as it is.
+fn damaged_at(offset: u64) -> String {
+    format!("the record at byte {offset} does not match its checksum, or is larger than such records are")
 }
 
 /// Returns the reason why nothing after `offset` can be read.

@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use self::source::{Contents, Position};
 use super::TimedRequest;
-use crate::journal::recording::{Recorded, Recording, Remarks};
+use crate::journal::recording::{Fault, Recorded, Recording, Remarks};
 use crate::otlp::json::{JsonError, to_protobuf};
 use crate::otlp::scan::{NoProbe, Scan, scan};
 
@@ -59,12 +59,12 @@ pub fn open_all(paths: &[impl AsRef<Path>]) -> Result<Vec<Input>, InputError> {
 /// Lets the requests of all files arrive when the last span in any of them has ended.
 pub fn arrive_together(inputs: &mut [Input]) {
     let ends = inputs.iter().filter_map(|input| match &input.requests {
-        Requests::File(requests) => requests.as_slice().iter().map(|request| request.unix_nano).max(),
+        Requests::File { rest, .. } => rest.as_slice().iter().map(|request| request.unix_nano).max(),
         Requests::Recording { .. } => None,
     });
     if let Some(end) = ends.max() {
         let files = inputs.iter_mut().filter_map(|input| match &mut input.requests {
-            Requests::File(requests) => Some(requests.as_mut_slice()),
+            Requests::File { rest, .. } => Some(rest.as_mut_slice()),
             Requests::Recording { .. } => None,
         });
         files.flatten().for_each(|request| request.unix_nano = end);
@@ -81,12 +81,22 @@ pub struct Input {
 
 #[derive(Debug)]
 enum Requests {
-    File(std::vec::IntoIter<TimedRequest>),
+    File {
+        rest: std::vec::IntoIter<TimedRequest>,
+        /// The number of all requests.
+        count: usize,
+    },
     Recording {
         /// The first request, which was read to see if there is one.
         first: Option<Recorded>,
         rest: Box<Recording>,
     },
+}
+
+impl Requests {
+    fn file(requests: Vec<TimedRequest>) -> Self {
+        Requests::File { count: requests.len(), rest: requests.into_iter() }
+    }
 }
 
 impl Input {
@@ -121,7 +131,7 @@ impl Input {
     /// # Errors
     /// It is something else, or it has no spans.
     pub fn of_request(name: &str, body: Vec<u8>) -> Result<Self, InputError> {
-        let requests = Requests::File(vec![request(name, body.into())?].into_iter());
+        let requests = Requests::file(vec![request(name, body.into())?]);
         Ok(Input { name: name.to_owned(), requests, position: Position::default() })
     }
 
@@ -138,7 +148,7 @@ impl Input {
             },
             Contents::Other(reader) => requests(&name, bounded(&name, reader)?)?,
         };
-        Ok(Input { name, requests: Requests::File(requests.into_iter()), position })
+        Ok(Input { name, requests: Requests::file(requests), position })
     }
 
     /// Reads the first request of a recording. Without one, it is `nothing`.
@@ -147,7 +157,10 @@ impl Input {
         if first.is_none() {
             let fault = match rest.faults() {
                 [] => format!("is {nothing}"),
-                faults => format!("has no request that can be read: {}", faults.join("; ")),
+                faults => format!(
+                    "has no request that can be read: {}",
+                    faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("; ")
+                ),
             };
             let help = "name a recording that `spansieve record` has made while spans came, a file in the directory, or a \
                         directory with `journal-*.segment` files that hold requests";
@@ -156,11 +169,11 @@ impl Input {
         Ok(Input { name, requests: Requests::Recording { first, rest: Box::new(rest) }, position })
     }
 
-    /// Returns what could not be read of a recording so far, one line each.
+    /// Returns what could not be read of a recording so far.
     #[must_use]
-    pub fn faults(&self) -> Vec<String> {
+    pub fn faults(&self) -> Vec<Fault> {
         match &self.requests {
-            Requests::File(_) => Vec::new(),
+            Requests::File { .. } => Vec::new(),
             Requests::Recording { rest, .. } => rest.faults().to_vec(),
         }
     }
@@ -169,16 +182,24 @@ impl Input {
     #[must_use]
     pub fn remarks(&self) -> Option<&Remarks> {
         match &self.requests {
-            Requests::File(_) => None,
+            Requests::File { .. } => None,
             Requests::Recording { rest, .. } => Some(rest.remarks()),
         }
     }
 
-    /// Returns a function that tells the number of bytes that were read of the file so far, and the number that it has; 0 if
-    /// it is not known. It can be asked while another thread reads.
-    pub fn positions(&self) -> impl Fn() -> (u64, u64) + use<> {
-        let position = self.position.clone();
-        move || position.get()
+    /// Returns the number of bytes of the file that its requests so far have taken, about, and the number that it has; 0 if
+    /// it is not known.
+    #[must_use]
+    pub fn position(&self) -> (u64, u64) {
+        let (read, len) = self.position.get();
+        match &self.requests {
+            // The whole file was read before the first request.
+            Requests::File { rest, count } => {
+                let taken = count - rest.len();
+                ((len as f64 * taken as f64 / (*count).max(1) as f64) as u64, len)
+            }
+            Requests::Recording { .. } => (read, len),
+        }
     }
 }
 
@@ -187,7 +208,7 @@ impl Iterator for Input {
 
     fn next(&mut self) -> Option<Self::Item> {
         match &mut self.requests {
-            Requests::File(requests) => requests.next().map(Ok),
+            Requests::File { rest, .. } => rest.next().map(Ok),
             Requests::Recording { first, rest } => match first.take() {
                 Some(first) => Some(Ok(timed(first))),
                 None => Some(rest.next()?.map(timed).map_err(|error| InputError::unreadable(&self.name, &error))),

@@ -14,14 +14,23 @@ use crate::support::{MS, error, request, span, trace_id};
 /// 2026-11-30T10:00:00Z.
 const START: u64 = 1_796_032_800_000 * MS;
 
-/// Writes a recording of spans, each with its arrival in seconds.
-fn write(path: &Path, spans: &[(u64, Span)]) {
-    let mut out = segment_header();
+/// Writes a recording of spans, each with its arrival in seconds. Returns the offsets of the records.
+fn write(path: &Path, spans: &[(u64, Span)]) -> Vec<usize> {
+    let (mut out, mut offsets) = (segment_header(), Vec::new());
     for (number, (second, span)) in spans.iter().enumerate() {
         let body = request("shop", vec![span.clone()]).encode_to_vec();
+        offsets.push(out.len());
         put_record(&mut out, RecordKind::Request, number as u64 + 1, START + second * 1_000 * MS, &body);
     }
     std::fs::write(path, out).unwrap();
+    offsets
+}
+
+/// Changes the last byte of the record that ends at `offset`.
+fn damage(path: &Path, offset: usize) {
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[offset - 1] ^= 1;
+    std::fs::write(path, bytes).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,4 +93,22 @@ async fn simulate_marks_a_dry_run_and_policies_that_decide_nothing() {
         (&side["policies"][3]["shadow"]["more_traces"], &side["policies"][1]["shadow"]),
         (&2.into(), &().into())
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_record_is_told_with_its_place_and_the_records_after_it_are_used() {
+    let directory = TempDir::new().unwrap();
+    let [config, file] = ["config.yaml", "a.rec"].map(|name| directory.path().join(name));
+    std::fs::write(&config, "tail_sampling: {policies: [{name: errors, type: error}]}").unwrap();
+    let spans = [(0, error(trace_id(false), "a")), (1, error(trace_id(false), "b")), (2, error(trace_id(false), "c"))];
+    let offsets = write(&file, &spans);
+    damage(&file, offsets[2]);
+    let place = format!("a.rec: the record at byte {} does not match its checksum", offsets[1]);
+    for command in ["explain", "simulate"] {
+        let printed = spansieve(&[command, "--config", text(&config), text(&file)]).await;
+        let traces = printed.stdout.matches("kept by errors").count();
+        assert!(traces == 2 || printed.stdout.contains("2 spans of 2 traces"), "{printed:?}");
+        assert!(printed.stderr.contains(&place), "{printed:?}");
+        assert!(printed.stderr.contains("= help: it is left out, and the records before and after it are used"));
+    }
 }

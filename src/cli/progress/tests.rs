@@ -22,3 +22,29 @@ fn nothing_is_shown_without_a_terminal_and_nothing_of_a_short_command() {
         assert!(out.is_empty());
     }
 }
+
+/// An output that tells what is written.
+struct Told(mpsc::SyncSender<String>);
+
+impl Write for Told {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Nobody reads the end.
+        let _ = self.0.try_send(String::from_utf8(bytes.to_vec()).unwrap());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn work_without_steps_shows_its_seconds() {
+    let (tell, told) = mpsc::sync_channel(100);
+    let long_ago = Instant::now().checked_sub(Duration::from_secs(5)).unwrap();
+    let progress = Progress::on(Told(tell), true, long_ago);
+    // The work ends once a line is shown.
+    let line = progress.beside("reading a file", || told.recv_timeout(Duration::from_secs(60)).unwrap());
+    assert!(line.starts_with(&format!("{CLEAR}reading a file: ")) && line.ends_with(" s"), "{line}");
+    assert_eq!(told.iter().last().unwrap(), CLEAR);
+}

@@ -7,7 +7,7 @@ use std::thread::{Builder, JoinHandle};
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::journal::recording::Remarks;
+use crate::journal::recording::{Fault, Remarks};
 use crate::offline::TimedRequest;
 use crate::offline::input::{Input, InputError};
 
@@ -33,7 +33,8 @@ struct Queue {
 
 #[derive(Default)]
 struct State {
-    items: VecDeque<Item>,
+    /// The items, each with the position in the file behind it.
+    items: VecDeque<(Item, u64)>,
     bytes: usize,
     /// True if nothing more is read, or if nothing more is wanted.
     has_ended: bool,
@@ -41,7 +42,7 @@ struct State {
 
 impl Queue {
     /// Appends an item once there is room. Returns false if nothing more is wanted.
-    fn push(&self, item: Item) -> bool {
+    fn push(&self, item: Item, position: u64) -> bool {
         let bytes = bytes(&item);
         let mut state = self.state.lock();
         self.changed.wait_while(&mut state, |state| {
@@ -51,19 +52,19 @@ impl Queue {
             return false;
         }
         state.bytes += bytes;
-        state.items.push_back(item);
+        state.items.push_back((item, position));
         self.changed.notify_one();
         true
     }
 
     /// Takes the next item once there is one. Returns `None` at the end.
-    fn pop(&self) -> Option<Item> {
+    fn pop(&self) -> Option<(Item, u64)> {
         let mut state = self.state.lock();
         self.changed.wait_while(&mut state, |state| !state.has_ended && state.items.is_empty());
-        let item = state.items.pop_front()?;
+        let (item, position) = state.items.pop_front()?;
         state.bytes -= bytes(&item);
         self.changed.notify_one();
-        Some(item)
+        Some((item, position))
     }
 
     fn end(&self) {
@@ -87,7 +88,10 @@ pub(in crate::cli) struct Ahead {
     thread: Option<JoinHandle<Input>>,
     /// The input that no thread reads, or that has been read.
     input: Option<Input>,
-    position: Box<dyn Fn() -> (u64, u64)>,
+    /// The position behind the last item that was taken.
+    position: u64,
+    /// The bytes of the file; 0 if they are not known.
+    len: u64,
 }
 
 impl Ahead {
@@ -101,23 +105,25 @@ impl Ahead {
     }
 
     fn alone(input: Input) -> Self {
-        let position = Box::new(input.positions());
-        Ahead { queue: End(Arc::default()), thread: None, input: Some(input), position }
+        let (position, len) = input.position();
+        Ahead { queue: End(Arc::default()), thread: None, input: Some(input), position, len }
     }
 
     fn start(mut input: Input) -> io::Result<Self> {
-        let (queue, position) = (Arc::new(Queue::default()), Box::new(input.positions()));
+        let (queue, (_, len)) = (Arc::new(Queue::default()), input.position());
         let end = End(Arc::clone(&queue));
         let thread = Builder::new().name("read ahead".to_owned()).spawn(move || {
-            while input.next().is_some_and(|item| end.0.push(item)) {}
+            while let Some(item) = input.next()
+                && end.0.push(item, input.position().0)
+            {}
             drop(end);
             input
         })?;
-        Ok(Ahead { queue: End(queue), thread: Some(thread), input: None, position })
+        Ok(Ahead { queue: End(queue), thread: Some(thread), input: None, position: 0, len })
     }
 
-    /// Returns what could not be read, one line each.
-    pub(in crate::cli) fn faults(&self) -> Vec<String> {
+    /// Returns what could not be read.
+    pub(in crate::cli) fn faults(&self) -> Vec<Fault> {
         self.input.as_ref().map_or_else(Vec::new, Input::faults)
     }
 
@@ -126,9 +132,9 @@ impl Ahead {
         self.input.as_ref()?.remarks()
     }
 
-    /// Returns the number of bytes that were read of the file so far, and the number that it has; 0 if it is not known.
+    /// Returns the number of bytes of the file that the taken items have, about, and the number that it has; 0 if it is not known.
     pub(in crate::cli) fn position(&self) -> (u64, u64) {
-        (self.position)()
+        self.input.as_ref().map_or((self.position, self.len), Input::position)
     }
 }
 
@@ -139,14 +145,15 @@ impl Iterator for Ahead {
         if let Some(input) = &mut self.input {
             return input.next();
         }
-        let item = self.queue.0.pop();
-        if item.is_none() {
-            match self.thread.take().map(JoinHandle::join)? {
-                Ok(input) => self.input = Some(input),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
+        if let Some((item, position)) = self.queue.0.pop() {
+            self.position = position;
+            return Some(item);
         }
-        item
+        match self.thread.take().map(JoinHandle::join)? {
+            Ok(input) => self.input = Some(input),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+        None
     }
 }
 

@@ -1,7 +1,7 @@
 //! Several recordings as one, in the order of the times of arrival.
 
 use super::ahead::Ahead;
-use crate::journal::recording::Remarks;
+use crate::journal::recording::{Fault, Remarks};
 use crate::offline::TimedRequest;
 use crate::offline::input::InputError;
 
@@ -30,8 +30,8 @@ impl<I: Iterator<Item = Result<TimedRequest, InputError>>> Iterator for Merged<I
 }
 
 impl Merged<Ahead> {
-    /// Returns what could not be read so far, one line each.
-    pub(in crate::cli) fn faults(&self) -> Vec<String> {
+    /// Returns what could not be read so far.
+    pub(in crate::cli) fn faults(&self) -> Vec<Fault> {
         self.inputs.iter().flat_map(|(_, input)| input.faults()).collect()
     }
 

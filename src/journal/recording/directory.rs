@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::remark::{REMARK_BYTES_MAX, Remark};
-use super::{DAMAGED, Notes, Recorded, end_at};
+use super::{DAMAGED_HELP, END_HELP, FOREIGN_HELP, Notes, Recorded, damaged_at, end_at};
 use crate::journal::format::{FORM, JournalRecords, RecordKind};
 use crate::journal::open::OWNER;
 use crate::segment::file::open_regular;
@@ -34,8 +34,8 @@ impl DirectoryRecords {
         next.transpose()
     }
 
-    fn fault(&self, notes: &mut Notes, fault: impl Display) {
-        notes.fault(format_args!("{}: {fault}", self.path.display()));
+    fn fault(&self, notes: &mut Notes, fault: impl Display, help: &'static str) {
+        notes.fault(format_args!("{}: {fault}", self.path.display()), help);
     }
 
     fn read_next(&mut self, notes: &mut Notes) -> io::Result<Option<Recorded>> {
@@ -47,16 +47,17 @@ impl DirectoryRecords {
                 self.path = path;
                 match JournalRecords::open(file, len, FORM)? {
                     Ok(records) => self.records = Some(records),
-                    Err(fault) => self.fault(notes, fault),
+                    Err(fault) => self.fault(notes, fault, FOREIGN_HELP),
                 }
                 continue;
             };
+            let offset = records.offset();
             let header = match records.next_record()? {
                 Some(Ok(header)) => header,
                 Some(Err(fault)) => {
                     let fault = end_at(fault, records.offset());
                     self.records = None;
-                    self.fault(notes, fault);
+                    self.fault(notes, fault, END_HELP);
                     continue;
                 }
                 None => {
@@ -68,7 +69,7 @@ impl DirectoryRecords {
                 continue;
             }
             if header.kind == RecordKind::Remark && header.body_len > REMARK_BYTES_MAX {
-                self.fault(notes, DAMAGED);
+                self.fault(notes, damaged_at(offset), DAMAGED_HELP);
                 continue;
             }
             match records.body(&header)? {
@@ -76,7 +77,7 @@ impl DirectoryRecords {
                     return Ok(Some(Recorded { unix_nano: header.unix_nano, body: body.into() }));
                 }
                 Some(body) => notes.remarks.add(Remark::decode(&body)),
-                None => self.fault(notes, DAMAGED),
+                None => self.fault(notes, damaged_at(offset), DAMAGED_HELP),
             }
         }
     }

@@ -24,7 +24,9 @@ fn a_remark_says_only_what_there_is_to_say() {
 fn a_remark_that_is_too_large_is_damage_and_what_follows_is_read() {
     let mut segment = segment_header();
     let remark = |bytes: usize| Remark { redacted: vec!["k".repeat(bytes)], ..Remark::default() }.encode();
+    let mut last = 0;
     for bytes in [1_000, REMARK_BYTES_MAX as usize] {
+        last = segment.len();
         put_record(&mut segment, RecordKind::Remark, 0, 0, &remark(bytes));
     }
     put_record(&mut segment, RecordKind::Request, 1, 7, b"a request");
@@ -38,7 +40,12 @@ fn a_remark_that_is_too_large_is_damage_and_what_follows_is_read() {
     std::fs::write(directory.path().join("journal-00000000000000000001.segment"), &segment).unwrap();
     let mut recording = Recording::open(directory.path()).unwrap();
     assert_eq!(recording.by_ref().map(|request| request.unwrap().unix_nano).collect::<Vec<_>>(), [7]);
-    assert!(recording.faults().len() == 1 && recording.faults()[0].ends_with(DAMAGED), "{:?}", recording.faults());
+    let [fault] = recording.faults() else { panic!("{:?}", recording.faults()) };
+    assert!(
+        fault.text.contains(&format!(".segment: the record at byte {last} does not match its checksum")),
+        "{fault}"
+    );
+    assert_eq!(fault.help, DAMAGED_HELP);
     assert_eq!(recording.remarks().redacted.len(), 1);
 }
 

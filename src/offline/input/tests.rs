@@ -126,7 +126,7 @@ fn a_recording_in_a_file_is_read_compressed_or_not() {
         assert_eq!((times, input.faults()), (vec![END, END + 9], Vec::new()));
         let remarks = input.remarks().unwrap();
         assert_eq!((remarks.requests_left_out, remarks.redacted.contains("k")), (4, true));
-        assert_eq!(input.positions()(), (contents.len() as u64, contents.len() as u64));
+        assert_eq!(input.position(), (contents.len() as u64, contents.len() as u64));
     }
 }
 
@@ -143,7 +143,7 @@ fn a_recording_that_was_cut_is_read_up_to_the_cut() {
         let mut input = Input::open(file.path()).unwrap();
         assert_eq!(input.by_ref().map(Result::unwrap).count(), 2);
         let faults = input.faults();
-        assert!(matches!(&faults[..], [fault] if fault.contains("the file ends within the record")), "{faults:?}");
+        assert!(matches!(&faults[..], [fault] if fault.text.contains("the file ends within the record")), "{faults:?}");
     }
     let mut spoiled = packed;
     let middle = spoiled.len() / 2;
@@ -182,7 +182,7 @@ fn a_recording_is_read_up_to_its_faults_and_these_are_told() {
     assert_eq!(times, [END]);
     let faults = input.faults();
     assert_eq!(faults.len(), 2, "{faults:?}");
-    assert!(faults[1].contains("it does not begin as a segment does"), "{faults:?}");
+    assert!(faults[1].text.contains("it does not begin as a segment does"), "{faults:?}");
 }
 
 #[test]

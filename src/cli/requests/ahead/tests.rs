@@ -48,3 +48,22 @@ fn no_more_is_read_ahead_than_there_is_room_for_and_a_reader_that_leaves_ends_th
     let rest = thread.join().unwrap();
     assert!(rest.count() > 200, "the thread has not read all of it");
 }
+
+#[test]
+fn the_position_is_that_of_what_was_taken_and_not_of_what_was_read_ahead() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = recording(&directory, 600, 10_000);
+    let mut input = Ahead::start(Input::open(&path).unwrap()).unwrap();
+    assert!(input.next().is_some());
+    let (at, len) = input.position();
+    assert!(at < len / 3, "{at} of {len}");
+    // A file that was read as a whole moves on with its requests, too.
+    let span = |id: u8| format!(r#"{{"traceId":"{}","spanId":"0102030405060708"}}"#, format!("{id:02x}").repeat(16));
+    let line = |id| format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{}]}}]}}]}}"#, span(id));
+    let path = directory.path().join("t.json");
+    std::fs::write(&path, [1, 2, 3, 4].map(line).join("\n")).unwrap();
+    let mut input = Ahead::start(Input::open(&path).unwrap()).unwrap();
+    assert!(input.next().is_some());
+    let (at, len) = input.position();
+    assert_eq!(at, len / 4);
+}
