@@ -50,7 +50,9 @@ Examples:
   spansieve simulate --config new.yaml --against config.yaml shop.rec       what both keep of that, and the price
   spansieve emulator --listen 127.0.0.1:9443    only the embedded Cloud Trace
 
-  OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4317 my-service    point a service at it";
+  OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4317 my-service    point a service at it
+
+The exit code is 0, 1 for a failure or for findings, 2 if an argument is wrong, and 78 if a configuration cannot be used.";
 
 /// Tail sampling for Google Cloud Trace: every error, every slow trace, a ratio of the rest.
 #[derive(Debug, Parser)]

@@ -105,6 +105,62 @@ fn exit_codes_tell_a_failure_from_a_mistake() {
     assert_eq!(run(&[("c.yaml", ""), ("t.yaml", PASSES)], &["test", "--config", "c.yaml", "t.yaml"]).0, 0);
     assert_eq!(run(&[], &["test", "none.yaml"]).0, 78);
     assert_eq!(run(&[], &["test", "."]).0, 78);
+    assert_eq!(run(&[], &["test", "--no-such-option"]).0, 2);
+}
+
+#[test]
+fn a_file_without_tests_is_named() {
+    let files = [("config.yaml", PASSES), ("good.yaml", PASSES), ("empty.yaml", "tests: []\n")];
+    let (code, out, err) = run(&files, &["test", "good.yaml", "empty.yaml"]);
+    assert_eq!((code, out.as_str()), (78, ""));
+    assert_eq!(err, "error: empty.yaml: there are no tests in it\n  = help: write them under `tests:`\n");
+    let (code, _, err) = run(&[("config.yaml", ""), ("a.test.yaml", "tests: []\n")], &["test"]);
+    assert!(code == 78 && err.starts_with("error: config.yaml, a.test.yaml: there are no tests\n"), "{err}");
+}
+
+#[test]
+fn tests_of_another_configuration_beside_it_are_left_out() {
+    let other = "tail_sampling: {policies: [{name: shop, type: always_sample}]}";
+    let of_shop = "tests:\n  - {name: shop, trace: 'api  GET  20ms', expect: {policy: shop}}\n";
+    let files = [
+        ("config.yaml", ""),
+        ("shop.yaml", other),
+        ("shop.test.yaml", of_shop),
+        ("shop.late.test.yaml", of_shop),
+        ("all.test.yaml", PASSES),
+    ];
+    let passed = |arguments: &[&str]| {
+        let (code, out, err) = run(&files, arguments);
+        (code, out + &err)
+    };
+    assert_eq!(passed(&["test"]), (0, "1 passed, 0 failed\n".to_owned()));
+    assert_eq!(passed(&["test", "--config", "shop.yaml"]), (0, "3 passed, 0 failed\n".to_owned()));
+}
+
+#[test]
+fn tests_are_read_from_standard_input() {
+    let directory = TempDir::new().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    fs::write(path("config.yaml"), "").unwrap();
+    let test = |arguments: &[&str], text: &[u8]| {
+        fs::write(path("input"), text).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_spansieve"));
+        command.args(arguments).current_dir(directory.path()).stdin(fs::File::open(path("input")).unwrap());
+        let output = command.env_remove("SPANSIEVE_CONFIG").output().unwrap();
+        let (out, err) = texts(&output);
+        (output.status.code().unwrap(), out, err)
+    };
+    assert_eq!(test(&["test", "-"], PASSES.as_bytes()), (0, "1 passed, 0 failed\n".to_owned(), String::new()));
+    let (code, out, _) = test(&["test", "-"], TEST.as_bytes());
+    assert!(code == 1 && out.contains("(standard input:2)"), "{out}");
+    let (code, _, err) = test(&["test", "--config", "-", "-"], PASSES.as_bytes());
+    assert!(code == 78 && err.contains("standard input is named twice, and can be read once\n  = help: "), "{err}");
+    let (code, _, err) = test(&["test", "-"], b"tests:\n  - {name: \xff}\n");
+    let message =
+        "cannot read standard input: it is not UTF-8 text: the first other byte is in line 2\n  = help: save it";
+    assert!(code == 78 && err.contains(message), "{err}");
+    let (code, _, err) = test(&["test", "-"], &[b' '; (1 << 20) + 1]);
+    assert!(code == 78 && err.contains("longer than 1048576 bytes") && err.contains("help: split it"), "{err}");
 }
 
 #[test]
@@ -167,8 +223,14 @@ fn a_file_with_traces_can_be_the_trace_of_a_test() {
         "spanId":"00f067aa0ba902b7","status":{"code":2}}]}]}]}"#;
     let tests = "tests:\n  - {name: x, file: t.json, expect: {verdict: kept, policy: errors}}\n";
     assert_eq!(run(&[("config.yaml", tests), ("t.json", json)], &["test"]).0, 0);
-    let (code, out, _) = run(&[("config.yaml", tests)], &["test"]);
-    assert!(code == 1 && out.contains("t.json: cannot be read"), "{out}");
+    for (traces, message) in [
+        (None, "t.json: cannot be read: No such file or directory (os error 2) (is the path right?)"),
+        (Some("hello"), "t.json: has no traces in it"),
+    ] {
+        let files = [("config.yaml", tests), ("t.json", traces.unwrap_or_default())];
+        let (code, out, _) = run(&files[..1 + usize::from(traces.is_some())], &["test"]);
+        assert!(code == 78 && out.contains(message), "{code}: {out}");
+    }
 }
 
 #[test]

@@ -43,8 +43,8 @@ Examples:
                                                              the same with another configuration
 
 The traces go through the code that the daemon runs, all spans of a file at once, at the time of the spans: a policy whose
-`until` was over by then does not count. The exit code is 0, 1 if a file or a trace cannot be read, and 78 if the
-configuration cannot be used.";
+`until` was over by then does not count. The exit code is 0, 1 if a file or a trace cannot be read, 2 if an argument is
+wrong, and 78 if the configuration cannot be used.";
 
 /// The arguments of `explain`.
 #[derive(Clone, Debug, clap::Args)]
@@ -130,14 +130,15 @@ fn play(requests: &mut Requests, mut replay: Replay, inspector: &mut Inspector<'
         let refusal = match request {
             Ok(request) => {
                 played += 1;
-                replay.take(request, inspector).err().map(|error| format!("a request is not taken in: {error}"))
+                let taken = replay.take(request, inspector);
+                taken.err().map(|error| (format!("a request is not taken in: {error}"), None))
             }
-            Err(error) => Some(error.to_string()),
+            Err(error) => Some((error.to_string(), error.help)),
         };
-        if let Some(refusal) = refusal {
+        if let Some((refusal, help)) = refusal {
             is_read = false;
             progress.clear();
-            report("error", &refusal, None);
+            report("error", &refusal, help.as_deref());
         }
         progress.show(|| requests.progress("reading", played));
     }

@@ -34,7 +34,7 @@ Examples:
 
 The daemon lets clients record if its configuration has `api: {listen: \"127.0.0.1:8090\", recording: {enabled: true}}`.
 A recording ends after the time, at the number of bytes, or with Ctrl-C; what came until then is kept. The exit code is 0,
-or 1 if the recording is not what was asked for.";
+1 if the recording is not what was asked for, or 2 if an argument is wrong.";
 
 /// The time without a byte after which the daemon is taken to be gone. It sends a sign of life every 15 s.
 const SILENCE_MAX: Duration = Duration::from_secs(60);

@@ -35,7 +35,7 @@ Examples:
   spansieve simulate --kept-ids kept.txt --format json shop.rec | jq .sides[0].dollars_per_month
 
 `spansieve record` makes recordings. The traffic goes through the code that the daemon runs, in virtual time. The exit code
-is 0, 1 if a recording cannot be read, and 78 if a configuration cannot be used.";
+is 0, 1 if a recording cannot be read, 2 if an argument is wrong, and 78 if a configuration cannot be used.";
 
 /// The arguments of `simulate`.
 #[derive(Clone, Debug, clap::Args)]
@@ -138,14 +138,14 @@ fn play(requests: &mut Requests, simulation: &mut Simulation, ids: &mut KeptIds<
         let fault = match request {
             Ok(request) => {
                 let taken = simulation.take(request, &mut kept);
-                taken.err().map(|error| format!("a request is not taken in: {error}"))
+                taken.err().map(|error| (format!("a request is not taken in: {error}"), None))
             }
-            Err(error) => Some(error.to_string()),
+            Err(error) => Some((error.to_string(), error.help)),
         };
-        if let Some(fault) = fault {
+        if let Some((fault, help)) = fault {
             is_read = false;
             progress.clear();
-            complain("error", &fault, None);
+            complain("error", &fault, help.as_deref());
         }
         progress.show(|| requests.progress("simulating", simulation.requests()));
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use crate::segment::file::read_regular;
@@ -55,19 +55,30 @@ impl ConfigSource {
             ConfigSource::Stdin => bounded(io::stdin())?,
             ConfigSource::BuiltIn => return Ok(BUILT_IN.to_owned()),
         };
-        String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8 text"))
+        String::from_utf8(bytes).map_err(|error| {
+            let valid = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+            let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
+            io::Error::new(
+                ErrorKind::InvalidData,
+                format!("it is not UTF-8 text: the first other byte is in line {line}"),
+            )
+        })
     }
 
     /// Returns what the operator can do about `error` of [`ConfigSource::read`], if that is known.
     #[must_use]
     pub fn help(&self, error: &io::Error) -> Option<String> {
         match self {
-            ConfigSource::File(path) if error.kind() == io::ErrorKind::NotFound => {
+            ConfigSource::File(path) if error.kind() == ErrorKind::NotFound => {
                 Some(format!("write one to start from: spansieve config default > {}", path.display()))
             }
-            ConfigSource::File(path) if error.kind() == io::ErrorKind::IsADirectory => {
+            ConfigSource::File(path) if error.kind() == ErrorKind::IsADirectory => {
                 Some(format!("name a file in it, such as {}", path.join(DEFAULT_PATH).display()))
             }
+            _ if error.kind() == ErrorKind::PermissionDenied => {
+                Some("let the user of this process read the file, or run as a user who may".to_owned())
+            }
+            _ if error.kind() == ErrorKind::InvalidData => Some("save it as UTF-8; a configuration is YAML".to_owned()),
             _ => None,
         }
     }

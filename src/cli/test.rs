@@ -1,34 +1,32 @@
 //! `spansieve test`: runs the tests of the policies of a configuration.
 
-use std::io::{self, Write};
+mod suites;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use self::suites::{Suite, suites};
 use super::Config;
 use super::explain::report;
 use super::output;
 use super::progress::Progress;
-use super::source::{BUILT_IN_TESTS, ConfigSource};
 use super::validate::{self, EXIT_CONFIG};
-use crate::config::{self, Settings};
-use crate::offline::TimedRequest;
 use crate::offline::input;
 use crate::offline::render::TraceView;
 use crate::offline::test_runs::report::{Report, ReportedTest};
-use crate::offline::test_runs::{Coverage, Runner, TestHost};
+use crate::offline::test_runs::{Coverage, FileTraces, Runner, TestHost};
 use crate::policy_tests::PolicyTest;
 use crate::settings::suggest::did_you_mean;
+use crate::settings::units::grouped;
 use crate::terminal::Paint;
-
-/// The end of the names of files with tests.
-const TEST_FILE: &str = ".test.yaml";
 
 const EXAMPLES: &str = "\
 Examples:
   spansieve test                                   the tests of ./config.yaml, and those in *.test.yaml beside it
   spansieve test --config deploy/config.yaml       those of another configuration
   spansieve test --config c.yaml tests/*.yaml      only the tests in these files, for that configuration
+  make-tests | spansieve test --config c.yaml -    those on standard input
   spansieve test --coverage                        also: the conditions that no test has made true, or none false
   spansieve test --format junit > results.xml      for CI systems
 
@@ -41,14 +39,17 @@ A test is a trace and what must become of it:
           db  SELECT cart  80ms
       expect: {verdict: kept, policy: errors}
 
-docs/policy-tests.md has the language. The exit code is 0, 1 if a test fails, and 78 if the configuration or a test
-cannot be read.";
+Without FILE, `shop.test.yaml` is left out if it belongs to another configuration: if `shop.yaml` is beside it and is not
+the one that is tested.
+
+docs/policy-tests.md has the language. The exit code is 0, 1 if a test fails, 2 if an argument is wrong, and 78 if the
+configuration, a test, or a file that a test names cannot be read.";
 
 /// The arguments of `test`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// Files with tests, in place of those in the configuration and beside it
+    /// Files with tests, in place of those in the configuration and beside it; `-` is standard input
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     /// The configuration file.
@@ -73,20 +74,12 @@ enum Format {
     Junit,
 }
 
-/// Tests of one file.
-struct Suite {
-    name: String,
-    /// The directory from which the tests name files.
-    directory: PathBuf,
-    tests: Vec<PolicyTest>,
-}
-
 /// Runs the tests.
 #[must_use]
 pub fn run(arguments: &Arguments) -> ExitCode {
     let source = arguments.config.source();
     let Some(loaded) = validate::load(&source) else { return ExitCode::from(EXIT_CONFIG) };
-    let Some(suites) = suites(arguments, &source, &loaded.settings) else { return ExitCode::from(EXIT_CONFIG) };
+    let Some(suites) = suites(&arguments.files, &source, &loaded.settings) else { return ExitCode::from(EXIT_CONFIG) };
     let runner = match Runner::new(&loaded.settings) {
         Ok(runner) => runner,
         Err(error) => {
@@ -103,77 +96,12 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Format::Json => output::printable_json(&format!("{:#}\n", results.json())),
         Format::Junit => results.junit(),
     };
-    output::print(&text, if results.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Returns the tests to run; `None` if there are none, or if they cannot be read. Problems go to standard error.
-fn suites(arguments: &Arguments, source: &ConfigSource, settings: &Settings) -> Option<Vec<Suite>> {
-    let own_directory = match source {
-        ConfigSource::File(path) => directory_of(path),
-        ConfigSource::Stdin | ConfigSource::BuiltIn => PathBuf::new(),
+    let code = match (results.has_unreadable_file(), results.failed()) {
+        (true, _) => ExitCode::from(EXIT_CONFIG),
+        (false, 0) => ExitCode::SUCCESS,
+        (false, _) => ExitCode::FAILURE,
     };
-    let mut suites = Vec::new();
-    if arguments.files.is_empty() {
-        suites.push(Suite {
-            name: source.to_string(),
-            directory: own_directory.clone(),
-            tests: settings.tests.clone(),
-        });
-        if *source == ConfigSource::BuiltIn {
-            suites.push(suite("built-in tests", PathBuf::new(), BUILT_IN_TESTS)?);
-        }
-    }
-    let beside = match source {
-        ConfigSource::File(_) if arguments.files.is_empty() => beside(&own_directory),
-        _ => arguments.files.clone(),
-    };
-    for path in beside {
-        suites.push(read_suite(&path)?);
-    }
-    if suites.iter().all(|suite| suite.tests.is_empty()) {
-        let help = format!("write them under `tests:` in the configuration, or in a file NAME{TEST_FILE} beside it");
-        report("error", &format!("{source}: there are no tests"), Some(&help));
-        return None;
-    }
-    Some(suites)
-}
-
-/// Returns the files with tests in a directory, by name.
-fn beside(directory: &Path) -> Vec<PathBuf> {
-    let listed = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-    let entries = std::fs::read_dir(listed).into_iter().flatten().flatten();
-    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    let mut names: Vec<String> = names.filter(|name| name.ends_with(TEST_FILE)).collect();
-    names.sort_unstable();
-    names.into_iter().map(|name| directory.join(name)).collect()
-}
-
-fn directory_of(path: &Path) -> PathBuf {
-    path.parent().map(Path::to_owned).unwrap_or_default()
-}
-
-fn read_suite(path: &Path) -> Option<Suite> {
-    let source = ConfigSource::File(path.to_owned());
-    let text = source.read().map_err(|error| {
-        report("error", &format!("cannot read {source}: {error}"), None);
-    });
-    suite(&source.to_string(), directory_of(path), &text.ok()?)
-}
-
-/// Reads a file with tests.
-fn suite(name: &str, directory: PathBuf, text: &str) -> Option<Suite> {
-    let paint = Paint::stderr();
-    let rendered = match config::load_tests(text, &|variable| std::env::var(variable).ok()) {
-        Ok((file, warnings)) => {
-            let warnings = config::render(&warnings, text, name, paint);
-            // If standard error is closed, there is no reader to tell.
-            let _ = io::stderr().write_all(warnings.as_bytes());
-            return Some(Suite { name: name.to_owned(), directory, tests: file.tests });
-        }
-        Err(problems) => problems.render(name, paint),
-    };
-    let _ = io::stderr().write_all(rendered.as_bytes());
-    None
+    output::print(&text, code)
 }
 
 /// Reports the tests that expect a policy that the configuration does not have. Returns true if there are none.
@@ -196,10 +124,13 @@ fn play(suites: &[Suite], runner: &Runner<'_>, with_coverage: bool) -> Report {
     let mut coverage = with_coverage.then(|| Coverage::new(&runner.covered(), runner.parts()));
     let mut tests: Vec<ReportedTest> = Vec::with_capacity(count);
     for suite in suites {
-        let read = |file: &Path| requests(&suite.directory.join(file));
+        let read = |file: &Path| Progress::during("reading a file", || traces(&suite.directory.join(file)));
         for test in &suite.tests {
             let done = tests.len();
-            let show = |played: u64| progress.show(|| format!("test {} of {count}: {played} requests", done + 1));
+            let show = |played: u64, all: u64| {
+                progress
+                    .show(|| format!("test {} of {count}: {} of {} requests", done + 1, grouped(played), grouped(all)));
+            };
             let host = TestHost { read: &read, progress: &show };
             tests.push(play_one(suite, test, runner, host, coverage.as_mut()));
         }
@@ -221,6 +152,7 @@ fn play_one(
         line: test.at.line,
         name: test.keys.name.clone(),
         failures: result.failures,
+        has_unreadable_file: result.has_unreadable_file,
         trace_text: None,
         trace_json: None,
         traces: result.traces,
@@ -245,11 +177,21 @@ fn play_one(
 }
 
 /// Reads the traces of a file that a test names.
-fn requests(path: &Path) -> Result<Vec<TimedRequest>, String> {
-    let described = |error: input::InputError| match &error.help {
+fn traces(path: &Path) -> Result<FileTraces, String> {
+    let described = |error: &input::InputError| match &error.help {
         Some(help) => format!("{error} ({help})"),
         None => error.to_string(),
     };
-    let inputs = input::open_all(&[path]).map_err(described)?;
-    inputs.into_iter().flatten().collect::<Result<_, _>>().map_err(described)
+    let mut inputs = input::open_all(&[path]).map_err(|error| described(&error))?;
+    let mut found = FileTraces::default();
+    for input in &mut inputs {
+        for request in input.by_ref() {
+            match request {
+                Ok(request) => found.requests.push(request),
+                Err(error) => found.faults.push(described(&error)),
+            }
+        }
+        found.faults.extend(input.faults().iter().map(|fault| format!("{fault} ({})", fault.help)));
+    }
+    Ok(found)
 }

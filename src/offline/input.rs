@@ -40,7 +40,15 @@ impl InputError {
     }
 
     fn unreadable(name: &str, error: &io::Error) -> Self {
-        let help = (error.kind() == io::ErrorKind::NotFound).then_some("is the path right?");
+        let help = match error.kind() {
+            io::ErrorKind::NotFound => Some("is the path right?"),
+            io::ErrorKind::PermissionDenied => Some("let the user of this process read it, or run as a user who may"),
+            // The kinds of a compressed body that cannot be inflated.
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => {
+                Some("copy the file again if the original is whole; `zstd -t` and `gzip -t` check it")
+            }
+            _ => None,
+        };
         InputError::new(name, &format_args!("cannot be read: {error}"), help)
     }
 }

@@ -11,4 +11,4 @@ mod run;
 mod written;
 
 pub use coverage::{Coverage, CoverageGap, CoveredPolicy};
-pub use run::{Runner, TestHost, TestResult};
+pub use run::{FileTraces, Runner, TestHost, TestResult};

@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 pub use self::faults::Faults;
 pub(crate) use self::faults::SystemCall;
 
+/// The fault of a path that leads to a pipe, a device or a directory.
+const NOT_REGULAR: &str = "it is not a regular file: name a file, and not a pipe, a device or a directory";
+
 /// Opens a regular file for reading. Refuses a pipe or a device at once, because reading it could block for ever.
 ///
 /// # Errors
@@ -36,7 +39,7 @@ pub fn read_regular(path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
 pub(crate) fn open_with(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     // Without O_NONBLOCK, the call waits for the other end of a pipe. Regular files ignore the flag.
     let file = options.custom_flags(libc::O_NONBLOCK).open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other(NOT_REGULAR)) }
 }
 
 /// Returns the device and inode of a file. They tell if two paths lead to the same file.

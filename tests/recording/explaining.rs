@@ -111,4 +111,9 @@ async fn a_damaged_record_is_told_with_its_place_and_the_records_after_it_are_us
         assert!(printed.stderr.contains(&place), "{printed:?}");
         assert!(printed.stderr.contains("= help: it is left out, and the records before and after it are used"));
     }
+    // A test of a damaged file is a test of something else.
+    let tests = directory.path().join("tests.yaml");
+    std::fs::write(&tests, "tests:\n  - {name: x, file: a.rec, expect: {verdict: kept}}\n").unwrap();
+    let printed = spansieve(&["test", "--config", text(&config), text(&tests)]).await;
+    assert!(printed.code == Some(1) && printed.stdout.contains(&place), "{printed:?}");
 }

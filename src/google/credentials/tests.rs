@@ -138,5 +138,6 @@ async fn unusable_credentials_are_reported_at_once() {
     assert!(error().starts_with(&start), "{}", error());
     std::fs::remove_file(path).unwrap();
     assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
-    assert_eq!(error(), format!("{start}it is not a regular file"), "the library would hang, so it is not called");
+    let not_regular = format!("{start}it is not a regular file");
+    assert!(error().starts_with(&not_regular), "the library would hang, so it is not called: {}", error());
 }

@@ -101,7 +101,7 @@ impl<R: Read> Read for Inflating<R> {
         self.0.read(buffer).map_err(|error| match error.kind() {
             io::ErrorKind::Interrupted => error,
             io::ErrorKind::UnexpectedEof => io::Error::new(error.kind(), "the compressed body ends too early"),
-            kind => io::Error::new(kind, format!("the compressed body is damaged: {error}")),
+            _ => io::Error::new(io::ErrorKind::InvalidData, format!("the compressed body is damaged: {error}")),
         })
     }
 }

@@ -75,8 +75,9 @@ fn other_files_are_refused_with_a_reason_and_a_remedy() {
         (b"SPANJRNLxxxx", "is not a recording that can be read: it ends within its header"),
         (b"SPANJRNLxxxxxxxx", "is not a recording that can be read: its format version"),
         (&segment_header(), "is a recording without a request"),
-        (b"\x1f\x8b\x08", "the compressed body ends too early"),
+        (b"\x1f\x8b\x08", "the compressed body ends too early / copy the file again"),
         (b"\x28\xb5\x2f\xfd\x00", "the compressed body"),
+        (b"\x28\xb5\x2f\xfd\x55\x55\x55\x55\x55\x55\x55\x55", "`zstd -t` and `gzip -t` check it"),
     ] {
         assert!(fault(contents).contains(expected), "{}", fault(contents));
     }

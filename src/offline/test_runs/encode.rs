@@ -83,6 +83,11 @@ impl<'t> Requests<'t> {
         requests
     }
 
+    /// Returns the number of all requests.
+    pub(super) fn request_count(&self) -> u64 {
+        self.traces.count.saturating_mul(self.arrivals.len() as u64)
+    }
+
     fn push(&mut self, number: u64, arrival: usize) {
         if number < self.traces.count {
             let at = self.traces.start(number).saturating_add(nanos(self.arrivals[arrival].0));

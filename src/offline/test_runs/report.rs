@@ -20,6 +20,8 @@ pub struct ReportedTest {
     pub name: String,
     /// The expectations that do not hold, in words. Empty if the test has passed.
     pub failures: Vec<String>,
+    /// True if a file that the test names cannot be read.
+    pub has_unreadable_file: bool,
     /// The first of its traces for which an expectation does not hold, as text.
     pub trace_text: Option<String>,
     /// The same trace as JSON.
@@ -46,6 +48,12 @@ impl Report {
     #[must_use]
     pub fn failed(&self) -> usize {
         self.tests.iter().filter(|test| !test.failures.is_empty()).count()
+    }
+
+    /// Returns true if a file that a test names cannot be read.
+    #[must_use]
+    pub fn has_unreadable_file(&self) -> bool {
+        self.tests.iter().any(|test| test.has_unreadable_file)
     }
 
     /// Returns the report as text: the failed tests, then the coverage, then one line about all.

@@ -31,10 +31,19 @@ const INSPECTED_BYTES_MAX: usize = 16 << 20;
 /// The surroundings of tests.
 #[derive(Clone, Copy)]
 pub struct TestHost<'a> {
-    /// Reads the requests of a file that a test names.
-    pub read: &'a dyn Fn(&Path) -> Result<Vec<TimedRequest>, String>,
-    /// Is called after each request of a test, with the number of those that were played.
-    pub progress: &'a dyn Fn(u64),
+    /// Reads a file that a test names. The error says why it cannot be read.
+    pub read: &'a dyn Fn(&Path) -> Result<FileTraces, String>,
+    /// Is called before each request of a test, with the number of those that were played, and of all.
+    pub progress: &'a dyn Fn(u64, u64),
+}
+
+/// The contents of a file with traces.
+#[derive(Clone, Debug, Default)]
+pub struct FileTraces {
+    /// The requests in the order of their arrival.
+    pub requests: Vec<TimedRequest>,
+    /// The parts that could not be read, each with its place.
+    pub faults: Vec<String>,
 }
 
 /// A configuration whose policies are tested.
@@ -54,6 +63,8 @@ pub struct Runner<'s> {
 pub struct TestResult {
     /// The expectations that do not hold, in words. Empty if the test has passed.
     pub failures: Vec<String>,
+    /// True if the file that the test names cannot be read.
+    pub has_unreadable_file: bool,
     /// The number of traces.
     pub traces: u64,
     /// A trace for which an expectation does not hold; `None` if the test has passed, or if no trace is the reason.
@@ -117,15 +128,20 @@ impl<'s> Runner<'s> {
     pub fn run(&self, test: &PolicyTest, host: TestHost<'_>) -> TestResult {
         let expect = &test.keys.expect;
         let mut seen = SeenTraces::new(self.written(expect));
-        let played = self.policies().map_err(|error| error.to_string());
-        let played = played.and_then(|policies| self.play(&Arc::new(policies), test, host, &mut seen, false));
-        let mut failures = match played {
+        let policies = match self.policies() {
+            Ok(policies) => Arc::new(policies),
+            Err(error) => return TestResult { failures: vec![error.to_string()], ..TestResult::default() },
+        };
+        let mut failures = match self.play(&policies, test, host, &mut seen, false) {
             Ok(refusals) => refusals,
-            Err(error) => return TestResult { failures: vec![error], ..TestResult::default() },
+            Err(error) => {
+                return TestResult { failures: vec![error], has_unreadable_file: true, ..TestResult::default() };
+            }
         };
         let mut comparison = Comparison::new(expect, &seen, &self.names);
         failures.extend(comparison.failures());
-        TestResult { failures, traces: seen.len() as u64, failed_trace: comparison.failed_trace() }
+        let has_unreadable_file = false;
+        TestResult { failures, has_unreadable_file, traces: seen.len() as u64, failed_trace: comparison.failed_trace() }
     }
 
     /// Runs a test again, and returns its traces, or only the one that is `wanted`, with all that can be known of them.
@@ -160,7 +176,10 @@ impl<'s> Runner<'s> {
         policies.map(|policies| WrittenFindings::new(expect, SinkEncoder::new(self.settings, &policies)))
     }
 
-    /// Plays the traces of a test. Returns the reasons why requests were refused.
+    /// Plays the traces of a test. Returns what could not be read of its file, and the reasons why requests were refused.
+    ///
+    /// # Errors
+    /// The file cannot be read.
     fn play(
         &self,
         policies: &Arc<Policies>,
@@ -177,16 +196,29 @@ impl<'s> Runner<'s> {
                 refusals.push(format!("a request is refused: {refusal}"));
             }
         };
-        let counted = |(number, request)| {
-            (host.progress)(number);
-            request
+        let counted = |all: u64| {
+            move |(number, request)| {
+                (host.progress)(number, all);
+                request
+            }
         };
+        let mut faults = Vec::new();
         match (&test.keys.file, &test.keys.trace) {
-            (Some(file), _) => replay.run((0..).zip((host.read)(file)?).map(counted), observer, refused),
-            (None, Some(trace)) => replay.run((0..).zip(written(test, trace)).map(counted), observer, refused),
+            (Some(file), _) => {
+                let traces = (host.read)(file)?;
+                faults = traces.faults;
+                let all = traces.requests.len() as u64;
+                replay.run((0..).zip(traces.requests).map(counted(all)), observer, refused);
+            }
+            (None, Some(trace)) => {
+                let requests = written(test, trace);
+                let all = requests.request_count();
+                replay.run((0..).zip(requests).map(counted(all)), observer, refused);
+            }
             (None, None) => {}
         }
-        Ok(refusals)
+        faults.append(&mut refusals);
+        Ok(faults)
     }
 }
 

@@ -31,7 +31,8 @@ const EXPANDED_BYTES_MAX: usize = 1 << 20;
 pub fn parse(text: &str, env: Option<Env<'_>>, problems: &mut Vec<Diagnostic>) -> Result<Option<Rc<Node>>, Diagnostic> {
     let start = Position { line: 1, column: 1, length: 1 };
     if text.len() > TEXT_BYTES_MAX {
-        return Err(SettingError::new(format!("longer than {TEXT_BYTES_MAX} bytes")).error(start));
+        let fault = SettingError::new(format!("longer than {TEXT_BYTES_MAX} bytes"));
+        return Err(fault.help("split it: tests can stand in several files of their own").error(start));
     }
     let options = granit_parser::options! {
         flow_nesting_limit: NESTING_MAX,
