@@ -21,6 +21,8 @@ const KINDS: [(&str, &str); 6] = [
     ("consumer", "SPAN_KIND_CONSUMER"),
 ];
 const ROOT: &str = "IsRootSpan()";
+/// Values of `trace.parent_id` for a span without a parent, as rules are written. The field is absent then.
+const NO_PARENT: [&str; 2] = ["root", ""];
 
 /// A test of a trace.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,6 +105,22 @@ fn is_about_root(condition: &Foreign<'_>) -> bool {
     condition.get("Operator").is_some_and(|operator| operator.is_text("has-root-span"))
 }
 
+/// Returns what the result makes of a condition that Refinery reads in another way.
+pub(super) fn difference(condition: &Foreign<'_>) -> Option<&'static str> {
+    let fields: Vec<_> = ["Field", "Fields"]
+        .iter()
+        .filter_map(|key| condition.filled(key))
+        .flat_map(|list| list.one_or_more())
+        .collect();
+    let is_parent = |field: &Foreign<'_>| field.is_text("trace.parent_id") || field.is_text("root.trace.parent_id");
+    let is_equal = condition.get("Operator").is_some_and(|operator| operator.is_text("="));
+    let names_none = condition.get("Value").is_some_and(|value| NO_PARENT.iter().any(|text| value.is_text(text)));
+    (is_equal && names_none && fields.iter().any(is_parent)).then_some(
+        "taken as a span without a parent, as Refinery's documents mean it; in Refinery, such a span of OTLP has no \
+         `trace.parent_id`, so the condition never holds (`Operator: not-exists` does)",
+    )
+}
+
 /// A condition: of one span, or of the trace whatever the scope is.
 enum Part {
     Span(String),
@@ -168,6 +186,9 @@ impl Comparison<'_> {
             "error" => self.error(),
             "trace.parent_id" if self.operator == "exists" => Ok(format!("not {ROOT}")),
             "trace.parent_id" if self.operator == "not-exists" => Ok(ROOT.to_owned()),
+            "trace.parent_id" if self.is_about_no_parent() => {
+                Ok(if self.operator == "=" { ROOT.to_owned() } else { format!("not {ROOT}") })
+            }
             "trace.parent_id" => self.of_path("parent_span_id.string", false),
             "trace.trace_id" => self.of_path("trace_id.string", false),
             "trace.span_id" => self.of_path("span_id.string", false),
@@ -193,6 +214,15 @@ impl Comparison<'_> {
 
     fn number(&self) -> Option<f64> {
         self.value.as_ref()?.number()
+    }
+
+    /// Returns true if the parent's id is compared with a text that no id is, which Refinery's documents write for spans
+    /// without a parent.
+    fn is_about_no_parent(&self) -> bool {
+        let is_text = matches!(self.datatype, None | Some("string"));
+        let value = self.value.as_ref().and_then(Foreign::text);
+        let names_none = value.is_some_and(|text| NO_PARENT.contains(&text));
+        is_text && names_none && ["=", "!="].contains(&self.operator.as_str())
     }
 
     /// Returns the operator of OTTL for one that compares.

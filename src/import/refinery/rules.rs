@@ -61,6 +61,9 @@ impl<'a> Rule<'a> {
         };
         let conditions = part.get("Conditions").map(|list| list.items()).unwrap_or_default();
         let tests = condition::tests(&conditions, is_span)?;
+        for (condition, reason) in conditions.iter().filter_map(|one| Some((one, condition::difference(one)?))) {
+            report.different(condition, reason);
+        }
         let keep = keep(part, report)?;
         report_rest(part, &["Name", "SampleRate", "Drop", "Scope", "Conditions", "Sampler"], &KNOWN, report);
         let name = part.get("Name").and_then(|name| name.text()).map(shown).filter(|name| !name.trim().is_empty());

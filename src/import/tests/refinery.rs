@@ -77,6 +77,14 @@ fn conditions() {
             "kind == SPAN_KIND_SERVER or kind == SPAN_KIND_CLIENT",
         ),
         ("{Field: trace.parent_id, Operator: not-exists}", "IsRootSpan()"),
+        ("{Field: trace.parent_id, Operator: exists}", "not IsRootSpan()"),
+        ("{Field: trace.parent_id, Operator: '=', Value: root}", "IsRootSpan()"),
+        ("{Field: trace.parent_id, Operator: '=', Value: '', Datatype: string}", "IsRootSpan()"),
+        ("{Field: trace.parent_id, Operator: '!=', Value: root}", "not IsRootSpan()"),
+        (
+            "{Field: trace.parent_id, Operator: '=', Value: 00f067aa0ba902b7}",
+            "parent_span_id.string == \"00f067aa0ba902b7\"",
+        ),
         ("{Field: root.name, Operator: '=', Value: x}", "IsRootSpan() and (name == \"x\")"),
         ("{Field: name, Operator: '=', Value: x}", "name == \"x\""),
         ("{Operator: has-root-span, Value: true}", "IsRootSpan()"),
@@ -88,6 +96,17 @@ fn conditions() {
         let plain = format!("span: [\"{expected}\"]");
         assert!(yaml.contains(&quoted) || yaml.contains(&plain), "{condition}: {expected}\n{}", imported.text);
     }
+}
+
+#[test]
+fn a_parent_called_root_is_taken_as_meant_and_said_so() {
+    let condition = |operator: &str| format!("{{Field: trace.parent_id, Operator: '{operator}', Value: root}}");
+    let words = ["different", "Conditions[0]", "without a parent"];
+    let equal = rule(&condition("="), "");
+    assert!(has_finding(&equal, &words), "{:#?}", findings(&equal));
+    // A span with a parent has an id that is not `root`, in Refinery as well.
+    let other = rule(&condition("!="), "");
+    assert!(!has_finding(&other, &words), "{:#?}", findings(&other));
 }
 
 #[test]
