@@ -183,6 +183,10 @@ fn policies_of_type_drop_that_drop_too_much() {
     let health = "{type: string_attribute, string_attribute: {key: http.route, values: [/health]}}";
     let no_error = "{type: not, not: {not_sub_policy: {type: error}}}";
     let drop = |parts: &str| format!("name: d, type: drop, drop: {{drop_sub_policy: [{parts}]}}");
+    let status_alone = "{type: numeric_attribute, numeric_attribute: {key: http.response.status_code, min_value: 500}}";
+    let status = |range: &str| {
+        format!("name: h5, type: numeric_attribute, numeric_attribute: {{key: http.response.status_code, {range}}}")
+    };
     let eats = "the policy also drops traces with an error, which `errors` keeps";
     let of_health = "name: h, type: string_attribute, string_attribute: {key: http.route, values: [/health]}";
     let of_more = "name: h, type: string_attribute, string_attribute: {key: http.route, values: [/health, /cart]}";
@@ -194,6 +198,23 @@ fn policies_of_type_drop_that_drop_too_much() {
         (
             &[&drop(health), "name: e, type: identical_errors"],
             &["the policy also drops traces with an error, which `e` keeps"],
+        ),
+        // Errors that are kept by the status of one key.
+        (
+            &[&drop(health), &status("min_value: 500")],
+            &["the policy also drops traces with an error, which `h5` keeps"],
+        ),
+        (
+            &[&drop(health), &status("min_value: 500, max_value: 599")],
+            &["the policy also drops traces with an error, which `h5` keeps"],
+        ),
+        (&[&drop(health), &status("min_value: 504")], &[]),
+        (
+            &[
+                &drop(&format!("{health}, {{type: not, not: {{not_sub_policy: {}}}}}", status_alone)),
+                &status("min_value: 500"),
+            ],
+            &[],
         ),
         // HTTP errors alone.
         (
@@ -226,6 +247,13 @@ fn regular_expressions_that_are_found_in_every_value() {
         )
     };
     let all = "the regular expression is found in every value";
+    let ottl = |condition: &str| format!("name: a, type: ottl_condition, ottl_condition: {{span: ['{condition}']}}");
+    let of_ottl = "OTTL: the regular expression is found in every value";
+    check(&[
+        (&[&ottl("IsMatch(name, \".*\")")], &[of_ottl]),
+        (&[&ottl("kind == SPAN_KIND_SERVER and IsMatch(attributes[\"k\"], \"a*\")")], &[of_ottl]),
+        (&[&ottl("IsMatch(name, \"^/api/.*\")")], &[]),
+    ]);
     check(&[
         (&[&of("'.*'")], &[all]),
         (&[&of("'^/api', '(x|y)*'")], &[all]),
@@ -237,6 +265,7 @@ fn regular_expressions_that_are_found_in_every_value() {
 #[test]
 fn limits_below_one_trace() {
     let bytes = |limits: &str| format!("name: a, type: bytes_limiting, bytes_limiting: {{{limits}}}");
+    let spans = |limits: &str| format!("name: a, type: rate_limiting, rate_limiting: {{{limits}}}");
     let composite = |total: u64, shares: &str| {
         format!(
             "name: a, type: composite, composite: {{max_total_spans_per_second: {total}, composite_sub_policy: \
@@ -245,12 +274,24 @@ fn limits_below_one_trace() {
     };
     check(&[
         (&[&bytes("bytes_per_second: 569")], &["569 bytes are less than one span, which has about 570"]),
-        (&[&bytes("bytes_per_second: 570")], &[]),
+        (
+            &[&bytes("bytes_per_second: 600")],
+            &["the bucket holds 1,200 bytes, less than one trace, which has about 5,700"],
+        ),
+        (&[&bytes("bytes_per_second: 600, burst_capacity: 5700")], &[]),
+        (&[&bytes("bytes_per_second: 2850")], &[]),
+        (&[&spans("spans_per_second: 1")], &["the bucket holds 2 spans, less than one trace, which has about 10"]),
+        (
+            &[&spans("spans_per_second: 100, burst_capacity: 9")],
+            &["the bucket holds 9 spans, less than one trace, which has about 10"],
+        ),
+        (&[&spans("spans_per_second: 5")], &[]),
+        (&[&spans("spans_per_second: 1, burst_capacity: 10")], &[]),
         (
             &[&bytes("bytes_per_second: 1000, burst_capacity: 10")],
             &["10 bytes are less than one span, which has about 570"],
         ),
-        (&[&bytes("bytes_per_second: 1000, burst_capacity: 0")], &[]),
+        (&[&bytes("bytes_per_second: 10000, burst_capacity: 0")], &[]),
         (
             &[&composite(100, "{policy: x, percent: 0}")],
             &["0 % is not nothing: the policy gets the total divided by all, 50 spans a second"],
@@ -266,6 +307,15 @@ fn limits_below_one_trace() {
     for (text, expected) in [
         ("tail_sampling: {spans_max: 1}", "1:28+1 warning: each trace is decided at its first span"),
         ("tail_sampling: {spans_max: 2}", ""),
+        (
+            "tail_sampling: {spans_max: 100, policies: [{name: a, type: span_count, span_count: {min_spans: 101}}]}",
+            "1:51+1 warning: `min_spans: 101` is more than `spans_max`: a trace is decided when it has 100 spans",
+        ),
+        (
+            "tail_sampling: {spans_max: 100, policies: [{name: a, type: and, and: {and_sub_policy: [{type: error}, {type: span_count, span_count: {min_spans: 200}}]}}]}",
+            "1:51+1 warning: `min_spans: 200` is more than `spans_max`: a trace is decided when it has 100 spans",
+        ),
+        ("tail_sampling: {spans_max: 100, policies: [{name: a, type: span_count, span_count: {min_spans: 100}}]}", ""),
         (
             "tail_sampling: {rescue: {max_bytes: 100}}",
             "1:37+3 warning: 100 bytes are less than one span: no trace can be rescued",

@@ -4,7 +4,7 @@
 //! hold and none that must not. Values that could be such a witness are made from the constants of the tests.
 
 use super::logic::{self, Effort, Statement};
-use super::{Check, Condition, Field, Number, Test, ValueType, formula::Formula};
+use super::{Check, Condition, Field, Number, Pattern, Test, ValueType, formula::Formula};
 use crate::otlp::view::AnyValue;
 
 /// An elementary part of a condition.
@@ -19,6 +19,16 @@ impl Condition {
     /// Returns false if no span can fulfil the condition. A condition that is too complex counts as one that can hold.
     pub(crate) fn can_hold(&self, effort: &mut Effort) -> bool {
         can_all_hold(&[(self, true)], effort)
+    }
+
+    /// Returns true if a test looks for a regular expression that is found in every value.
+    pub(crate) fn finds_everything(&self) -> bool {
+        match self {
+            Condition::Constant(_) | Condition::Formula(_) => false,
+            Condition::Test(test) => finds_everything(&test.check),
+            Condition::Not(inner) | Condition::AnyEvent(inner) => inner.finds_everything(),
+            Condition::All(parts) | Condition::Any(parts) => parts.iter().any(Condition::finds_everything),
+        }
     }
 
     fn statement(&self) -> Statement<Leaf<'_>> {
@@ -44,6 +54,15 @@ pub(crate) fn can_all_hold(conditions: &[(&Condition, bool)], effort: &mut Effor
     let statements: Vec<_> =
         conditions.iter().map(|(condition, truth)| with_truth(condition.statement(), *truth)).collect();
     logic::possible(&statements.iter().collect::<Vec<_>>(), &are_consistent, effort)
+}
+
+fn finds_everything(check: &Check) -> bool {
+    match check {
+        Check::Matches(pattern) | Check::MatchesText(pattern) => Pattern::finds_everything(pattern.as_str()),
+        Check::Element(check) => finds_everything(check),
+        Check::All(checks) => checks.iter().any(finds_everything),
+        _ => false,
+    }
 }
 
 fn size(condition: &Condition) -> usize {

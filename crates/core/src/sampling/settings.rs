@@ -18,6 +18,7 @@ use crate::settings::kinds::{ByHand, NestedKeys};
 use crate::settings::reader::Section;
 use crate::settings::setting::{Preset, Shape};
 pub use keyed::CLOUD_TRACE_DOLLARS_PER_MILLION_SPANS;
+pub use limiter::TRACE_SPANS;
 pub use until::{display_unix_seconds, unix_seconds};
 
 pub use explain::{PolicyWords, explain};
@@ -44,9 +45,10 @@ pub(crate) struct PolicyLists {
 }
 
 /// Reads `policies` and `shadow.policies`. Policies with `shadow: true` are shadow policies, too.
-pub(crate) fn read_policies(section: &mut Section<'_>, decision_wait: Duration) -> PolicyLists {
+/// A trace is decided at the latest after `decision_wait`, or when it has `spans_max` spans.
+pub(crate) fn read_policies(section: &mut Section<'_>, decision_wait: Duration, spans_max: usize) -> PolicyLists {
     let nodes = section.items("policies", &policy::POLICY_COUNT);
-    policy::policies(section, nodes.as_deref(), decision_wait)
+    policy::policies(section, nodes.as_deref(), decision_wait, spans_max)
 }
 
 /// Returns the policies of an empty configuration.

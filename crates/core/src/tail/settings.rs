@@ -197,7 +197,7 @@ impl TailSampling {
         warn_of_late_root_wait(section, self);
         warn_of_single_spans(section, self.spans_max);
         maximum_trace_size_bytes(section, &mut self.bytes_max);
-        let lists = read_policies(section, self.decision_wait);
+        let lists = read_policies(section, self.decision_wait, self.spans_max);
         self.shadow.policies = lists.shadow;
         if let Some(policies) = lists.policies {
             self.policies = policies;

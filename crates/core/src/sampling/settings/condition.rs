@@ -262,6 +262,11 @@ fn ottl_conditions(
     let mut conditions = Vec::with_capacity(nodes.len());
     for node in nodes {
         let Some(condition) = settings::condition(section, node, &parse) else { continue };
+        if condition.finds_everything() {
+            let fault = SettingError::new("OTTL: the regular expression is found in every value");
+            section
+                .warn(node.at, fault.help("write the part that counts, such as `^/api/`; for any value use `!= nil`"));
+        }
         if !condition.can_hold(&mut Effort::of(CONDITION_STEPS)) {
             let fault = SettingError::new("OTTL: the condition contradicts itself: no trace can match it");
             section.warn(

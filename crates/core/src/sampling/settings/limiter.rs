@@ -6,6 +6,7 @@ use crate::settings::diagnostic::SettingError;
 use crate::settings::kinds::{ByHand, WholeNumber};
 use crate::settings::reader::Section;
 use crate::settings::setting::Preset;
+use crate::settings::units::grouped;
 use crate::settings::values;
 use crate::settings::{Limit, keys};
 
@@ -38,17 +39,39 @@ keys! {
 /// The default size of a bucket in seconds of its rate, as in the Collector.
 const DEFAULT_BURST_SECONDS: u64 = 2;
 
+/// The spans of a usual trace. It stands for traces of which nothing is known.
+pub const TRACE_SPANS: u64 = 10;
+
 /// Reads the bucket of `rate_limiting`.
 pub(super) fn spans(mut section: Section<'_>) -> Option<TokenBucket> {
-    bucket(&mut section, "spans_per_second")
+    let bucket = bucket(&mut section, "spans_per_second")?;
+    warn_of_less_than_a_trace(&mut section, "spans_per_second", "spans", bucket, TRACE_SPANS);
+    Some(bucket)
 }
 
 /// Reads the bucket of `bytes_limiting`.
 pub(super) fn bytes(mut section: Section<'_>) -> Option<TokenBucket> {
     let bucket = bucket(&mut section, "bytes_per_second")?;
+    let warnings = section.problem_count();
     warn_of_less_than_a_span(&mut section, "bytes_per_second", bucket.per_second);
     warn_of_less_than_a_span(&mut section, "burst_capacity", bucket.burst);
+    if section.problems_since(warnings).is_empty() {
+        warn_of_less_than_a_trace(&mut section, "bytes_per_second", "bytes", bucket, TRACE_SPANS * SPAN_BYTES);
+    }
     Some(bucket)
+}
+
+/// Warns of a bucket that holds less than a usual trace.
+fn warn_of_less_than_a_trace(section: &mut Section<'_>, rate: &str, unit: &str, bucket: TokenBucket, trace: u64) {
+    let place = section.entry("burst_capacity").or_else(|| section.entry(rate));
+    let Some((_, node)) = place.filter(|_| bucket.burst < trace) else { return };
+    let held = grouped(bucket.burst);
+    let fault = SettingError::new(format!(
+        "the bucket holds {held} {unit}, less than one trace, which has about {}",
+        grouped(trace)
+    ));
+    let help = "a trace then passes only when the bucket is full, and leaves it in debt";
+    section.warn(node.at, fault.help(format!("{help}: write the {unit} of several traces as `burst_capacity`")));
 }
 
 fn warn_of_less_than_a_span(section: &mut Section<'_>, key: &str, bytes: u64) {

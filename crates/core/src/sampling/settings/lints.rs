@@ -3,8 +3,8 @@
 use super::nested::PolicyPosition;
 use super::possible::{Leaf, can_match, statement};
 use super::{Policy, Rule};
-use crate::condition::Condition;
 use crate::condition::logic::{Effort, Statement};
+use crate::condition::{Check, Condition, Field, Number, Range, RangeBound};
 use crate::settings::diagnostic::{Diagnostic, Position, SettingError, Severity, quote};
 use crate::settings::reader::Section;
 
@@ -41,6 +41,28 @@ pub(super) fn impossible(section: &mut Section<'_>, place: PolicyPosition, rule:
     };
     let fault = SettingError::new(format!("no trace can match the policy{}: {why}", place.consequence()));
     section.warn(name_of(section), fault.help(help));
+}
+
+/// Warns of a policy that wants more spans than a trace has when it is decided.
+pub(super) fn beyond_spans_max(section: &mut Section<'_>, rule: &Rule, spans_max: usize) {
+    let Some(min_spans) = min_spans(rule).filter(|min| *min as usize > spans_max) else { return };
+    let fault = SettingError::new(format!(
+        "`min_spans: {min_spans}` is more than `spans_max`: a trace is decided when it has {spans_max} spans"
+    ));
+    section.warn(name_of(section), fault.help(format!("write `spans_max: {min_spans}` or more, or a smaller number")));
+}
+
+/// Returns the largest number of spans that a part of the rule asks for.
+fn min_spans(rule: &Rule) -> Option<u32> {
+    match rule {
+        Rule::SpanCount { min_spans: min, .. } => Some(*min),
+        Rule::And(policies) | Rule::Drop(policies) => {
+            policies.iter().filter_map(|policy| min_spans(&policy.rule)).max()
+        }
+        Rule::Not(policy) => min_spans(&policy.rule),
+        Rule::Composite(composite) => composite.policies.iter().filter_map(|(policy, _)| min_spans(&policy.rule)).max(),
+        _ => None,
+    }
 }
 
 /// Returns the place of the policy's name, or of its type if it has none.
@@ -82,7 +104,15 @@ fn drops_errors(section: &mut Section<'_>, (at, policy): Placed<'_>, keeps: &[Pl
     if !can_match(&[&dropped.clone().negated()], effort) {
         return;
     }
-    for failed in [Condition::failed(true, false, false), Condition::failed(false, true, false)] {
+    let status = |key: &str| {
+        let bound = |at| Some(RangeBound { at: Number::Int(at), inclusive: true });
+        let range = Range { min: bound(500), max: bound(599) };
+        Condition::test(Field::SpanAttribute(key.to_owned()), Check::Number(range))
+    };
+    let marks = [Condition::failed(true, false, false), Condition::failed(false, true, false)];
+    // A policy such as `numeric_attribute` may keep those with one of the two keys only.
+    let by_status = ["http.response.status_code", "http.status_code"].map(status);
+    for failed in marks.into_iter().chain(by_status) {
         let has_error = Statement::Leaf(Leaf::AnySpan(&failed));
         let Some(keeper) = keeps.iter().find(|(_, keep)| is_kept_by(&has_error, keep, effort)) else { continue };
         if can_match(&[&dropped, &has_error], effort) {

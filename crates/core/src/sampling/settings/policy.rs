@@ -155,13 +155,19 @@ pub(super) const TYPES: [(&str, Type); 22] = [
 const BARE_TYPES: [&str; 2] = ["always_sample", "trace_flags"];
 
 /// The policies at the top level; `nodes` are those of `policies`. The names of all are unique.
-pub(super) fn policies(section: &mut Section<'_>, nodes: Option<&[&Node]>, decision_wait: Duration) -> PolicyLists {
+pub(super) fn policies(
+    section: &mut Section<'_>,
+    nodes: Option<&[&Node]>,
+    decision_wait: Duration,
+    spans_max: usize,
+) -> PolicyLists {
     let mut lists = PolicyLists { policies: nodes.map(|nodes| Vec::with_capacity(nodes.len())), shadow: Vec::new() };
     let mut lines = HashMap::new();
     let mut places: Vec<Position> = Vec::new();
     for node in nodes.unwrap_or_default() {
         let Some(mut section) = section.like(PATH, node) else { continue };
         let Some((policy, is_shadow)) = top_policy(&mut section, &mut lines, decision_wait) else { continue };
+        lints::beyond_spans_max(&mut section, &policy.rule, spans_max);
         if is_shadow {
             lists.shadow.push(policy);
         } else if let Some(policies) = &mut lists.policies {
