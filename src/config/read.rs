@@ -58,6 +58,7 @@ pub(super) fn settings(root: Option<&Node>, files: Files<'_>, problems: &mut Vec
     settings.read(&mut top);
     listen_twice(root, &settings, problems);
     api_for_every_sender(root, &settings, problems);
+    api_for_every_client(root, &settings, problems);
     recording_for_every_client(root, &settings, problems);
     spans_normalized_for_otlp(root, &settings, problems);
     request_beyond_memory(root, &settings, problems);
@@ -102,13 +103,33 @@ fn api_for_every_sender(root: &Node, settings: &Settings, problems: &mut Vec<Dia
     }
 }
 
+/// Returns true if only clients on this machine reach the address.
+fn is_local(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    host == "localhost" || host == "[::1]" || host.starts_with("127.")
+}
+
+/// Warns that every client on the network can ask the API. It names traces, services and the configuration.
+fn api_for_every_client(root: &Node, settings: &Settings, problems: &mut Vec<Diagnostic>) {
+    let Some(node) = root.find(&["api", "listen"]) else { return };
+    let is_shared = |address: &str| settings.otlp.listen.iter().any(|otlp| otlp == address);
+    let Some(address) = settings.api.listen.as_deref().filter(|address| !is_local(address) && !is_shared(address))
+    else {
+        return;
+    };
+    // The warning about recordings says more.
+    let has_auth = settings.api.auth.is_some() || settings.otlp.auth.is_some();
+    if !has_auth && !settings.api.recording.enabled && !is_reported(node, problems) {
+        let fault = SettingError::new(format!("every client that can reach `{address}` can ask the API"));
+        problems.push(fault.help("write `api.auth` or `otlp.auth`, or listen on 127.0.0.1").warning(node.at));
+    }
+}
+
 /// Warns that every client on the network can record all spans.
 fn recording_for_every_client(root: &Node, settings: &Settings, problems: &mut Vec<Diagnostic>) {
     let Some(node) = root.find(&["api", "recording", "enabled"]) else { return };
     let Some(address) = settings.api.listen.as_deref().filter(|_| settings.api.recording.enabled) else { return };
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    let is_local = host == "localhost" || host == "[::1]" || host.starts_with("127.");
-    if !is_local && settings.api.auth.is_none() && settings.otlp.auth.is_none() {
+    if !is_local(address) && settings.api.auth.is_none() && settings.otlp.auth.is_none() {
         let fault = SettingError::new(format!("every client that can reach `{address}` can record all spans"));
         problems.push(fault.help("write `api.auth`, or listen on 127.0.0.1").warning(node.at));
     }

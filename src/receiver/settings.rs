@@ -166,7 +166,8 @@ impl Bearer {
             section.warn(at, fault.help("make tokens with `openssl rand -hex 32`"));
         }
         let names_file = section.entry("tokens_file").is_some_and(|(_, node)| !node.is_null());
-        if self.tokens.is_empty() && !names_file {
+        // A value that cannot be read is reported, and may be a token.
+        if self.tokens.is_empty() && !names_file && !section.has_unreadable() {
             let fault = SettingError::new("there is no token in `bearer`");
             section.error(section.at(), fault.help("write `tokens: ['${env:TOKEN}']` or `tokens_file: PATH`"));
         }

@@ -207,3 +207,30 @@ fn auth() {
         assert!(!said.contains("s3cret"), "{said}");
     }
 }
+
+#[test]
+fn a_token_that_cannot_be_read_is_one_error() {
+    for section in ["otlp", "api"] {
+        for bearer in ["tokens: ['${env:UNSET}']", "tokens_file: '${env:UNSET}'", "tokens: '${env:UNSET}'"] {
+            let text = format!("{section}: {{auth: {{bearer: {{{bearer}}}}}}}");
+            let said = said(&text);
+            assert_eq!(said.lines().count(), 1, "{text}: {said}");
+            assert!(said.contains("the environment variable `UNSET` is not set"), "{said}");
+        }
+    }
+    assert!(said("otlp: {auth: {bearer: {tokens: []}}}").contains("there is no token"), "nothing is written");
+}
+
+#[test]
+fn an_api_that_every_client_can_reach_is_warned_of() {
+    let warned = |text: &str| said(text).contains("can ask the API");
+    assert!(warned("api: {listen: '0.0.0.0:8090'}"));
+    assert!(warned("api: {listen: '[::]:8090'}"));
+    assert!(warned("telemetry: {listen: '0.0.0.0:8888'}\napi: {listen: '0.0.0.0:8888'}"), "shared with the metrics");
+    assert!(!warned("api: {listen: '127.0.0.1:8090'}"));
+    assert!(!warned("api: {listen: '[::1]:8090'}"));
+    assert!(!warned("api: {listen: 'localhost:8090'}"));
+    let auth = "auth: {bearer: {tokens: [0123456789abcdef0123]}}";
+    assert!(!warned(&format!("api: {{listen: '0.0.0.0:8090', {auth}}}")));
+    assert!(!warned(&format!("api: {{listen: '0.0.0.0:8090'}}\notlp: {{{auth}}}")));
+}

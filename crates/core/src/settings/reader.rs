@@ -110,6 +110,13 @@ impl<'a> Section<'a> {
         (!matches!(node.value, NodeValue::Broken)).then_some((key.at, node))
     }
 
+    /// Returns true if a value of the section, or an item of a list in it, is reported as unreadable, such as a variable of
+    /// the environment that is not set.
+    pub fn has_unreadable(&self) -> bool {
+        let is_broken = |node: &Node| matches!(node.value, NodeValue::Broken);
+        self.entries.iter().any(|(_, node)| is_broken(node) || node.items().any(is_broken))
+    }
+
     /// Returns true if nothing is written in the section.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
