@@ -117,6 +117,16 @@ pub enum ClientError {
         /// The difference from an answer of the API.
         what: String,
     },
+    /// The daemon has no such policy.
+    #[error("{url} has no policy {name} that decides: {help}")]
+    NoPolicy {
+        /// The URL of the daemon.
+        url: String,
+        /// The name.
+        name: String,
+        /// What to ask instead.
+        help: String,
+    },
     /// Standard output cannot be written, or its reader has closed it.
     #[error("cannot write to standard output: {0}")]
     Print(io::Error),

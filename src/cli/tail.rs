@@ -6,10 +6,11 @@ use std::time::Duration;
 use form_urlencoded::Serializer;
 
 use super::client::{self, ClientError, DaemonArgs, DaemonClient, style};
-use super::output::{self, printable_json};
+use super::output::{self, print_error, printable_json};
 use super::validate::Format;
-use crate::api::answers::{DecisionAnswer, LeftOut};
-use crate::settings::diagnostic::printable_text;
+use crate::api::answers::{DecisionAnswer, LeftOut, PoliciesAnswer};
+use crate::settings::diagnostic::{printable_text, quote};
+use crate::settings::suggest::did_you_mean;
 use crate::terminal::Paint;
 
 const EXAMPLES: &str = "\
@@ -25,6 +26,9 @@ A listener gets at most 1,000 decisions a second. The stream says how many it le
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// The most bytes of a line; a decision has less than two thousand.
 const LINE_BYTES_MAX: usize = 64 << 10;
+
+/// The most names in a message.
+const NAMES_MAX: usize = 20;
 
 /// The arguments of `tail`.
 #[derive(Clone, Debug, clap::Args)]
@@ -67,6 +71,11 @@ pub fn run(args: &TailArgs) -> ExitCode {
 
 async fn follow(args: &TailArgs) -> Result<(), ClientError> {
     let daemon = DaemonClient::new(&args.daemon)?;
+    if !(args.policies.is_empty() && args.services.is_empty()) {
+        let known: PoliciesAnswer = daemon.document("/api/policies").await?;
+        check_policies(&args.policies, &known, daemon.url())?;
+        args.services.iter().filter_map(|service| unseen(service, &known)).for_each(|warning| print_error(&warning));
+    }
     let mut response = daemon.open(&path(args)).await?;
     let mut printer = Printer { format: args.format, paint: Paint::stdout(), left: args.count };
     let mut rest = Vec::new();
@@ -89,6 +98,39 @@ async fn follow(args: &TailArgs) -> Result<(), ClientError> {
                 rest.clear();
             }
         }
+    }
+}
+
+/// Refuses a policy that the daemon does not have, which would be waited for without end.
+fn check_policies(asked: &[String], known: &PoliciesAnswer, url: &str) -> Result<(), ClientError> {
+    let names = || known.policies.iter().map(|row| row.policy.as_str());
+    let Some(name) = asked.iter().find(|name| names().all(|known| known != name.as_str())) else { return Ok(()) };
+    let help = match known.shadow.iter().any(|row| row.policy == *name) {
+        true => "it is a shadow policy, which decides nothing; spansieve top has its counts".to_owned(),
+        false => did_you_mean(name, names()).unwrap_or_else(|| format!("it has {}", listed(names()))),
+    };
+    Err(ClientError::NoPolicy { url: url.to_owned(), name: quote(name), help })
+}
+
+/// Returns a warning if the daemon has not had a span of `service`. It may come yet.
+fn unseen(service: &str, known: &PoliciesAnswer) -> Option<String> {
+    let names = || known.services.iter().map(|row| row.service.as_str());
+    // All services after the first hundred are counted as one.
+    if names().any(|name| name == service || name == "other") {
+        return None;
+    }
+    let help = did_you_mean(service, names()).unwrap_or_else(|| format!("so far it had {}", listed(names())));
+    Some(format!("warning: the daemon has had no span of the service {}: {}\n", quote(service), printable_text(&help)))
+}
+
+/// Returns the first names of a list, and the number of the others.
+fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.collect();
+    let shown = names.iter().take(NAMES_MAX).copied().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(NAMES_MAX) {
+        0 if names.is_empty() => "none".to_owned(),
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
 }
 

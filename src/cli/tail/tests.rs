@@ -83,3 +83,53 @@ fn json_lines_have_no_characters_that_control_a_terminal() {
     let line = printer.line(DECISION.replace("api", "\u{9b}2Japi").as_bytes()).unwrap();
     assert!(line.contains("\"\\u009b2Japi\"") && line.contains("\"d\\nb\""), "{line}");
 }
+
+#[test]
+fn a_policy_that_the_daemon_does_not_have_is_refused_with_those_that_it_has() {
+    let counts = |policy: &str| crate::api::answers::PolicyCounts {
+        policy: policy.into(),
+        kept_traces: 0,
+        dropped_traces: 0,
+        triggers: Default::default(),
+        amounts: Default::default(),
+    };
+    let shadow = crate::api::answers::ShadowCounts {
+        policy: "tried".into(),
+        effect: "keep".into(),
+        traces: 0,
+        spans: 0,
+        dollars: 0.0,
+    };
+    let policies = vec![counts("errors"), counts("slow")];
+    let known = PoliciesAnswer { policies, shadow: vec![shadow], ..PoliciesAnswer::default() };
+    let said = |asked: &str| {
+        let names: Vec<String> = asked.split(',').map(str::to_owned).collect();
+        check_policies(&names, &known, "http://d").map_err(|error| error.to_string())
+    };
+    assert_eq!(said("slow,errors"), Ok(()));
+    let no = |name: &str, help: &str| Err(format!("http://d has no policy `{name}` that decides: {help}"));
+    assert_eq!(said("slow,erors"), no("erors", "did you mean `errors`?"));
+    assert_eq!(said("baseline"), no("baseline", "it has errors, slow"));
+    assert_eq!(
+        said("tried"),
+        no("tried", "it is a shadow policy, which decides nothing; spansieve top has its counts")
+    );
+}
+
+#[test]
+fn a_service_that_the_daemon_has_not_seen_is_a_warning() {
+    let service = |service: &str| crate::api::answers::ServiceCounts {
+        service: service.into(),
+        spans: 1,
+        late_spans: 0,
+        amounts: Default::default(),
+    };
+    let mut known =
+        PoliciesAnswer { services: vec![service("checkout"), service("cart")], ..PoliciesAnswer::default() };
+    assert_eq!(unseen("cart", &known), None);
+    let warning = unseen("chekout", &known).unwrap();
+    assert_eq!(warning, "warning: the daemon has had no span of the service `chekout`: did you mean `checkout`?\n");
+    assert!(unseen("mail", &known).unwrap().ends_with("so far it had checkout, cart\n"));
+    known.services.push(service("other"));
+    assert_eq!(unseen("mail", &known), None, "it may be one of the others");
+}
