@@ -51,15 +51,17 @@ impl Paint {
     }
 }
 
-/// Returns true if an output gets colours: it is a terminal, and `NO_COLOR` is unset or empty.
+/// Returns true if an output gets colours: it is a terminal that has colours (`TERM` is not `dumb`), and `NO_COLOR` is
+/// unset or empty.
 #[must_use]
 pub fn is_colored(is_terminal: bool) -> bool {
-    is_terminal && !forbids_colors(env::var_os("NO_COLOR").as_deref())
+    is_terminal && !forbids_colors(env::var_os("NO_COLOR").as_deref(), env::var_os("TERM").as_deref())
 }
 
-/// Returns true if `NO_COLOR` is set and not empty (<https://no-color.org>).
-fn forbids_colors(no_color: Option<&OsStr>) -> bool {
-    no_color.is_some_and(|value| !value.is_empty())
+/// Returns true if `NO_COLOR` is set and not empty (<https://no-color.org>), or if the terminal shows escape sequences as
+/// they are.
+fn forbids_colors(no_color: Option<&OsStr>, term: Option<&OsStr>) -> bool {
+    no_color.is_some_and(|value| !value.is_empty()) || term.is_some_and(|term| term == "dumb")
 }
 
 #[cfg(test)]

@@ -3,8 +3,10 @@ use super::*;
 #[test]
 fn an_empty_no_color_counts_as_unset() {
     for (value, expected) in [(None, false), (Some(""), false), (Some("1"), true), (Some("0"), true)] {
-        assert_eq!(forbids_colors(value.map(OsStr::new)), expected, "{value:?}");
+        assert_eq!(forbids_colors(value.map(OsStr::new), Some(OsStr::new("xterm"))), expected, "{value:?}");
+        assert_eq!(forbids_colors(value.map(OsStr::new), None), expected, "{value:?}");
     }
+    assert!(forbids_colors(None, Some(OsStr::new("dumb"))), "a terminal without colours");
     assert!(!is_colored(false), "a file is never coloured");
 }
 
