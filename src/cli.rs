@@ -54,6 +54,55 @@ Examples:
 
 The exit code is 0, 1 for a failure or for findings, 2 if an argument is wrong, and 78 if a configuration cannot be used.";
 
+const RUN_EXAMPLES: &str = "\
+Examples:
+  spansieve run                                    with ./config.yaml, or the built-in configuration without one
+  spansieve run --config /etc/spansieve.yaml       with that file
+  kill -HUP $(pidof spansieve)                     put a changed file in force; it is also watched";
+
+const SCHEMA_EXAMPLES: &str = "\
+Examples:
+  spansieve schema > config.schema.json            the schema of configurations
+  spansieve schema --tests > tests.schema.json     the schema of files with policy tests
+
+An editor with the YAML language server uses it for a file whose first line is
+  # yaml-language-server: $schema=config.schema.json";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  spansieve completions bash > ~/.local/share/bash-completion/completions/spansieve
+  spansieve completions zsh > ~/.zfunc/_spansieve
+  spansieve completions fish > ~/.config/fish/completions/spansieve.fish";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  spansieve man | man -l -                         read the page of the program
+  spansieve man ~/.local/share/man/man1            write all pages; then: man spansieve-validate";
+
+const CONFIG_EXAMPLES: &str = "\
+Examples:
+  spansieve config default > config.yaml           a file to start from
+  spansieve config show config.yaml                each setting that is in force, and where it comes from";
+
+const DEFAULT_EXAMPLES: &str = "\
+Examples:
+  spansieve config default > config.yaml           a file to start from
+  spansieve config default | spansieve validate -  check it as it is";
+
+const EMULATOR_EXAMPLES: &str = "\
+Examples:
+  spansieve emulator                               on 127.0.0.1:9443; its page is http://127.0.0.1:9443
+  spansieve emulator --listen 0.0.0.0:9443 --allowed-host trace.test --max-bytes 1GiB
+
+A daemon writes to it with `export: {endpoint: \"http://127.0.0.1:9443\"}`.";
+
+const DEMO_EXAMPLES: &str = "\
+Examples:
+  spansieve demo                                   with ./config.yaml, or the built-in configuration without one
+  spansieve demo --config /tmp/demo.yaml           with that file; its export.endpoint is embedded
+
+The page that is printed shows the traces that were kept.";
+
 /// Tail sampling for Google Cloud Trace: every error, every slow trace, a ratio of the rest.
 #[derive(Debug, Parser)]
 #[command(name = "spansieve", version = VERSION, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
@@ -111,6 +160,7 @@ impl Checked {
 #[derive(Clone, Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Print the built-in configuration, with comments, as a start for a file
+    #[command(after_help = DEFAULT_EXAMPLES)]
     Default,
     /// Print the settings that are in force with a configuration, and where each comes from
     Show(show::ShowArgs),
@@ -135,6 +185,15 @@ pub fn print_schema(tests: bool) -> io::Result<()> {
     output::write(&schema)
 }
 
+impl From<OutputFormat> for validate::Format {
+    fn from(format: OutputFormat) -> Self {
+        match format {
+            OutputFormat::Text => validate::Format::Text,
+            OutputFormat::Json => validate::Format::Json,
+        }
+    }
+}
+
 /// The form of an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum OutputFormat {
@@ -148,6 +207,7 @@ pub enum OutputFormat {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the daemon (the default)
+    #[command(after_help = RUN_EXAMPLES)]
     Run(Config),
     /// Check a configuration and report everything that is wrong with it
     #[command(after_help = validate::EXAMPLES)]
@@ -162,22 +222,26 @@ pub enum Command {
     #[command(after_help = import::EXAMPLES)]
     Import(import::Import),
     /// Print the JSON Schema of configurations, with which editors complete and check them
+    #[command(after_help = SCHEMA_EXAMPLES)]
     Schema {
         /// The schema of files with policy tests instead
         #[arg(long)]
         tests: bool,
     },
     /// Print a script with which a shell completes the words of this program
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
     },
     /// Print the man page, or write it and those of the subcommands to a directory
+    #[command(after_help = MAN_EXAMPLES)]
     Man {
         /// The directory, such as ~/.local/share/man/man1
         directory: Option<PathBuf>,
     },
     /// Print configurations
+    #[command(after_help = CONFIG_EXAMPLES)]
     Config {
         /// The configuration to print.
         #[command(subcommand)]
@@ -192,6 +256,7 @@ pub enum Command {
     /// Record what a running daemon receives
     Record(record::RecordArgs),
     /// Run only the embedded Cloud Trace, a local stand-in for cloudtrace.googleapis.com
+    #[command(after_help = EMULATOR_EXAMPLES)]
     Emulator {
         /// The address to listen on, for gRPC and for the page
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9443")]
@@ -204,6 +269,7 @@ pub enum Command {
         max_bytes: usize,
     },
     /// Run the daemon, and send it the spans of a demo shop with five services
+    #[command(after_help = DEMO_EXAMPLES)]
     Demo(Config),
 }
 

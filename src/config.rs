@@ -22,7 +22,7 @@ use crate::policy_tests::TestFile;
 pub use crate::settings::Files;
 pub use crate::settings::diagnostic::{Diagnostic, Severity};
 use crate::settings::environment::EnvironmentValues;
-use crate::settings::node::Node;
+use crate::settings::node::{Node, NodeValue};
 use crate::settings::shown::ShownSection;
 pub use crate::settings::shown::{Origin, ShownSetting, ShownValue};
 use crate::settings::{Declared, document, units};
@@ -132,6 +132,16 @@ pub(crate) fn foreign_tree(text: &str) -> Result<Option<Rc<Node>>, ConfigError> 
     });
     cap(&mut problems);
     if problems.is_empty() { Ok(root) } else { Err(ConfigError { text: text.to_owned(), problems }) }
+}
+
+/// Returns true if `text` has tests and nothing else, as files with policy tests do.
+#[must_use]
+pub fn has_only_tests(text: &str) -> bool {
+    let root = document::parse(text, None, &mut Vec::new()).ok().flatten();
+    match root.as_deref().map(|root| &root.value) {
+        Some(NodeValue::Map(entries)) => !entries.is_empty() && entries.iter().all(|(key, _)| key.name == "tests"),
+        _ => false,
+    }
 }
 
 /// Returns the JSON Schema of configurations, as `docs/config.schema.json` has it.

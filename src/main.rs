@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         Command::Simulate(args) => cli::simulate::run(&args),
         Command::Schema { tests } => written(cli::print_schema(tests)),
         Command::Completions { shell } => written(cli::manual::completions(shell, &mut io::stdout())),
-        Command::Man { directory } => written(cli::manual::man(directory.as_deref(), &mut io::stdout())),
+        Command::Man { directory } => cli::manual::man(directory.as_deref()),
         Command::Fate(args) => cli::fate::run(&args),
         Command::Tail(args) => cli::tail::run(&args),
         Command::Top(args) => cli::top::run(&args),
@@ -63,7 +63,9 @@ fn main() -> ExitCode {
 }
 
 fn run(source: &ConfigSource, demo: bool) -> ExitCode {
-    let Some(loaded) = cli::validate::load(source) else { return cli::validate::EXIT_CONFIG.into() };
+    let Some(loaded) = cli::validate::load(source, cli::validate::Format::Text) else {
+        return cli::validate::EXIT_CONFIG.into();
+    };
     let log = loaded.settings.telemetry.log.clone();
     if *source == ConfigSource::BuiltIn {
         println!(

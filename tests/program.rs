@@ -294,3 +294,58 @@ fn the_limit_of_open_files_is_raised_and_bounds_the_connections() {
     assert_eq!(files.split_whitespace().collect::<Vec<_>>()[3..5], ["700", "700"], "{files}");
     assert!(text.contains("188"), "700 files, of which 512 are for other things: {text}");
 }
+
+#[test]
+fn a_configuration_with_a_mistake_is_json_for_programs() {
+    let file = config_file("tail_sampling: {decision_wait: soon}\n");
+    let path = file.path().to_str().unwrap();
+    let commands: [&[&str]; 6] = [
+        &["validate", path],
+        &["config", "show", path],
+        &["explain", "--config", path, "none.json"],
+        &["test", "--config", path],
+        &["simulate", "--config", path, "none.rec"],
+        &["simulate", "--config", "config.yaml", "--against", path, "none.rec"],
+    ];
+    for args in commands {
+        let output = spansieve(args).args(["--format", "json"]).output().unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{args:?}: {error}: {}", String::from_utf8_lossy(&output.stderr)));
+        assert_eq!(output.status.code(), Some(78), "{args:?}");
+        assert_eq!((&json["configuration"], &json["valid"]), (&path.into(), &false.into()), "{args:?}");
+        let problem = &json["problems"][0];
+        assert_eq!((&problem["line"], &problem["column"]), (&1.into(), &32.into()), "{args:?}: {json:#}");
+    }
+}
+
+#[test]
+fn a_file_of_tests_is_not_a_configuration() {
+    let tests = "tests:\n  - name: x\n    trace: 'api  GET  20ms  error'\n    expect: {policy: errors}\n";
+    let directory = tempfile::tempdir().unwrap();
+    let run = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        let output = spansieve(&["validate"]).arg(&path).output().unwrap();
+        (output.status.code(), String::from_utf8([output.stderr, output.stdout].concat()).unwrap())
+    };
+    let (code, said) = run("shop.test.yaml", tests);
+    assert_eq!(code, Some(78), "{said}");
+    assert!(said.contains("is a file of tests, not a configuration"), "{said}");
+    assert!(said.contains("spansieve test --config config.yaml") && said.contains("shop.test.yaml\n"), "{said}");
+    let (code, said) = run("shop.yaml", tests);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("warning: there are only tests in it"), "{said}");
+    let with_settings = format!("tail_sampling: {{decision_wait: 5s}}\n{tests}");
+    let (code, said) = run("all.test.yaml", &with_settings);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!said.contains("tests"), "{said}");
+}
+
+#[test]
+fn man_pages_that_cannot_be_written_name_their_directory() {
+    let output = spansieve(&["man", "/nonexistent/man1"]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.starts_with("error: cannot write man pages to /nonexistent/man1: No such file"), "{said}");
+    assert!(said.contains("help: name a directory") && !said.contains("standard output"), "{said}");
+}

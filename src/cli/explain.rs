@@ -83,7 +83,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     if arguments.from.is_some() && arguments.config.config.is_none() {
         return held::run(arguments);
     }
-    let Some(loaded) = validate::load(&arguments.config.source()) else { return ExitCode::from(EXIT_CONFIG) };
+    let Some(loaded) = validate::load(&arguments.config.source(), arguments.format.into()) else {
+        return ExitCode::from(EXIT_CONFIG);
+    };
     let requests = match &arguments.from {
         Some(from) => held::inputs(from, arguments).and_then(requests::of),
         None => requests::open(&arguments.files),

@@ -38,7 +38,7 @@ pub struct ShowArgs {
 #[must_use]
 pub fn run(args: &ShowArgs) -> ExitCode {
     let source = ConfigSource::of(args.file.as_deref().or(args.config.config.as_deref()));
-    let Some(loaded) = load(&source) else { return ExitCode::from(EXIT_CONFIG) };
+    let Some(loaded) = load(&source, args.format) else { return ExitCode::from(EXIT_CONFIG) };
     let answer = ConfigAnswer::new(source.to_string(), &loaded.shown);
     let text = match args.format {
         Format::Text => text(&answer, Paint::stdout()),

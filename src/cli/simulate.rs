@@ -74,8 +74,8 @@ pub(super) struct Configured {
 }
 
 impl Configured {
-    fn load(source: &ConfigSource, container: Option<usize>) -> Option<Self> {
-        let settings = validate::load(source)?.settings;
+    fn load(source: &ConfigSource, container: Option<usize>, format: OutputFormat) -> Option<Self> {
+        let settings = validate::load(source, format.into())?.settings;
         let limit_bytes = match container {
             Some(bytes) => memory::limit_bytes_of(settings.memory.limit, bytes as u64),
             None => memory::limit_bytes(settings.memory.limit).unwrap_or(LIMIT_BYTES),
@@ -90,7 +90,7 @@ pub fn run(args: &SimulateArgs) -> ExitCode {
     let sources = [Some(args.config.source()), args.against.as_deref().map(|path| ConfigSource::of(Some(path)))];
     let mut configured = Vec::new();
     for source in sources.into_iter().flatten() {
-        match Configured::load(&source, args.container) {
+        match Configured::load(&source, args.container, args.format) {
             Some(loaded) => configured.push(loaded),
             None => return ExitCode::from(EXIT_CONFIG),
         }

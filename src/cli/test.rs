@@ -74,12 +74,24 @@ enum Format {
     Junit,
 }
 
+impl From<Format> for validate::Format {
+    fn from(format: Format) -> Self {
+        match format {
+            // JUnit has no form for a file that cannot be read.
+            Format::Text | Format::Junit => validate::Format::Text,
+            Format::Json => validate::Format::Json,
+        }
+    }
+}
+
 /// Runs the tests.
 #[must_use]
 pub fn run(arguments: &Arguments) -> ExitCode {
     let source = arguments.config.source();
-    let Some(loaded) = validate::load(&source) else { return ExitCode::from(EXIT_CONFIG) };
-    let Some(suites) = suites(&arguments.files, &source, &loaded.settings) else { return ExitCode::from(EXIT_CONFIG) };
+    let format = arguments.format.into();
+    let Some(loaded) = validate::load(&source, format) else { return ExitCode::from(EXIT_CONFIG) };
+    let suites = suites(&arguments.files, &source, &loaded.settings, format);
+    let Some(suites) = suites else { return ExitCode::from(EXIT_CONFIG) };
     let runner = match Runner::new(&loaded.settings) {
         Ok(runner) => runner,
         Err(error) => {

@@ -18,8 +18,9 @@ use super::output::{self, print_error};
 use super::source::{self, ConfigSource};
 use crate::clock;
 use crate::config::{self, ConfigError, Loaded, Settings, ShownSetting};
-use crate::sampling::settings::{Policy, Rule};
+use crate::sampling::settings::{Policy, Rule, TRACE_SPANS};
 use crate::sampling::{Policies, PolicySet};
+use crate::settings::diagnostic::{Position, SettingError};
 use crate::terminal::Paint;
 use estimate::{Estimate, Rate};
 use report::Report;
@@ -32,9 +33,6 @@ pub const EXIT_CONFIG: u8 = 78;
 
 /// The exit code for a configuration that can be used, but does not pass what was asked of it.
 const EXIT_FINDINGS: u8 = 1;
-
-/// The spans of a trace, if the command line does not say it.
-const SPANS_PER_TRACE: f64 = 10.0;
 
 /// The examples of `spansieve validate --help`.
 pub(super) const EXAMPLES: &str = "\
@@ -89,7 +87,7 @@ impl Checks {
         Some(Rate {
             spans_per_second: self.rate?,
             bytes_per_span: self.bytes_per_span.unwrap_or(crate::otlp::SPAN_BYTES as f64),
-            spans_per_trace: self.spans_per_trace.unwrap_or(SPANS_PER_TRACE),
+            spans_per_trace: self.spans_per_trace.unwrap_or(TRACE_SPANS as f64),
             container_bytes: self.container.map(|bytes| bytes as u64),
         })
     }
@@ -113,6 +111,10 @@ pub fn run(source: &ConfigSource, checks: &Checks) -> ExitCode {
     };
     loaded.warnings.extend(ended(&loaded, &text, clock::since_1970().as_secs()));
     loaded.warnings.extend(fleet::warnings(&loaded, &text));
+    if config::has_only_tests(&text) {
+        let at = Position { line: 1, column: 1, length: 1 };
+        loaded.warnings.push(SettingError::new(ONLY_TESTS).help(of_tests(&name)).warning(at));
+    }
     loaded.warnings.sort_by_key(|warning| (warning.line, warning.column));
     let report = match report(&loaded, &text, checks) {
         Ok(report) => report,
@@ -147,10 +149,11 @@ fn report(loaded: &Loaded, text: &str, checks: &Checks) -> Result<Report, String
     })
 }
 
-/// Reads the configuration in `source` with the environment of this process. Writes warnings and problems to standard
-/// error. Returns `None` if the configuration cannot be used.
+/// Reads the configuration in `source` with the environment of this process. Writes warnings to standard error, and
+/// problems in the form `format`: text to standard error, or JSON to standard output. Returns `None` if the configuration
+/// cannot be used.
 #[must_use]
-pub fn load(source: &ConfigSource) -> Option<LoadedText> {
+pub fn load(source: &ConfigSource, format: Format) -> Option<LoadedText> {
     let name = source.to_string();
     match read(source) {
         Ok((loaded, text)) => {
@@ -158,11 +161,26 @@ pub fn load(source: &ConfigSource) -> Option<LoadedText> {
             Some(LoadedText { settings: loaded.settings, shown: loaded.shown, text })
         }
         Err(unusable) => {
-            // Its exit code is that of the caller, as the text goes to standard error.
-            let _ = unusable.print(&name, Format::Text);
+            // Its exit code is that of the caller.
+            let _ = unusable.print(&name, format);
             None
         }
     }
+}
+
+/// Reports the problems of the file `name` in the form `format`, as [`load`] does.
+pub(super) fn report_problems(problems: ConfigError, name: &str, format: Format) {
+    let _ = Unusable::Problems(problems).print(name, format);
+}
+
+/// The end of the names of files with tests.
+pub(super) const TEST_FILE: &str = ".test.yaml";
+
+const ONLY_TESTS: &str = "there are only tests in it, and no setting";
+
+/// Returns the command that runs the tests in the file `name`.
+fn of_tests(name: &str) -> String {
+    format!("run the tests: spansieve test --config config.yaml {name}")
 }
 
 /// A configuration that can be used, with its text.
@@ -213,6 +231,10 @@ fn read(source: &ConfigSource) -> Result<(Loaded, String), Unusable> {
     let text = source
         .read()
         .map_err(|error| Unusable::Message(format!("cannot read {source}: {error}"), source.help(&error)))?;
+    if source.to_string().ends_with(TEST_FILE) && config::has_only_tests(&text) {
+        let message = format!("{source} is a file of tests, not a configuration");
+        return Err(Unusable::Message(message, Some(of_tests(&source.to_string()))));
+    }
     let loaded = config::load_with_files(&text, &environment, &source::file).map_err(Unusable::Problems)?;
     // The sum of all policies may exceed a limit.
     compiled(&loaded.settings).map_err(|error| Unusable::Message(format!("{source}: {error}"), None))?;

@@ -1,17 +1,16 @@
 //! The tests that run: those of the configuration and of the files that belong to it, or those of files that are named.
 
 use std::collections::BTreeSet;
-use std::io::{self, ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::cli::explain::report;
+use crate::cli::output::print_error;
 use crate::cli::source::{BUILT_IN_TESTS, ConfigSource};
+use crate::cli::validate::{Format, TEST_FILE, report_problems};
 use crate::config::{self, Settings};
 use crate::policy_tests::PolicyTest;
 use crate::terminal::Paint;
-
-/// The end of the names of files with tests.
-const TEST_FILE: &str = ".test.yaml";
 
 /// The ends of the names of configurations.
 const CONFIGURATIONS: [&str; 2] = [".yaml", ".yml"];
@@ -24,19 +23,25 @@ pub(super) struct Suite {
     pub(super) tests: Vec<PolicyTest>,
 }
 
-/// Returns the tests to run; `None` if there are none, or if they cannot be read. Problems go to standard error.
-pub(super) fn suites(files: &[PathBuf], source: &ConfigSource, settings: &Settings) -> Option<Vec<Suite>> {
-    if files.is_empty() { of_configuration(source, settings) } else { named(files, source) }
+/// Returns the tests to run; `None` if there are none, or if they cannot be read. Problems go to standard error; those of
+/// the contents of a file have the form `format`.
+pub(super) fn suites(
+    files: &[PathBuf],
+    source: &ConfigSource,
+    settings: &Settings,
+    format: Format,
+) -> Option<Vec<Suite>> {
+    if files.is_empty() { of_configuration(source, settings, format) } else { named(files, source, format) }
 }
 
 /// Returns the tests in these files. Each file has some.
-fn named(files: &[PathBuf], source: &ConfigSource) -> Option<Vec<Suite>> {
+fn named(files: &[PathBuf], source: &ConfigSource, format: Format) -> Option<Vec<Suite>> {
     let sources: Vec<ConfigSource> = files.iter().map(|path| ConfigSource::of(Some(path))).collect();
     if sources.iter().chain([source]).filter(|source| **source == ConfigSource::Stdin).count() > 1 {
         report("error", "standard input is named twice, and can be read once", Some("write the other one to a file"));
         return None;
     }
-    let suites: Option<Vec<Suite>> = sources.iter().map(read).collect();
+    let suites: Option<Vec<Suite>> = sources.iter().map(|source| read(source, format)).collect();
     let suites = suites?;
     let empty: Vec<&Suite> = suites.iter().filter(|suite| suite.tests.is_empty()).collect();
     for suite in &empty {
@@ -46,7 +51,7 @@ fn named(files: &[PathBuf], source: &ConfigSource) -> Option<Vec<Suite>> {
 }
 
 /// Returns the tests of the configuration, and of the files that belong to it.
-fn of_configuration(source: &ConfigSource, settings: &Settings) -> Option<Vec<Suite>> {
+fn of_configuration(source: &ConfigSource, settings: &Settings, format: Format) -> Option<Vec<Suite>> {
     let directory = match source {
         ConfigSource::File(path) => directory_of(path),
         ConfigSource::Stdin | ConfigSource::BuiltIn => PathBuf::new(),
@@ -55,10 +60,10 @@ fn of_configuration(source: &ConfigSource, settings: &Settings) -> Option<Vec<Su
     match source {
         ConfigSource::File(path) => {
             for path in beside(path) {
-                suites.push(read(&ConfigSource::File(path))?);
+                suites.push(read(&ConfigSource::File(path), format)?);
             }
         }
-        ConfigSource::BuiltIn => suites.push(suite("built-in tests", PathBuf::new(), BUILT_IN_TESTS)?),
+        ConfigSource::BuiltIn => suites.push(suite("built-in tests", PathBuf::new(), BUILT_IN_TESTS, format)?),
         ConfigSource::Stdin => {}
     }
     if suites.iter().all(|suite| suite.tests.is_empty()) {
@@ -101,7 +106,7 @@ fn directory_of(path: &Path) -> PathBuf {
 }
 
 /// Reads a file with tests.
-fn read(source: &ConfigSource) -> Option<Suite> {
+fn read(source: &ConfigSource, format: Format) -> Option<Suite> {
     let directory = match source {
         ConfigSource::File(path) => directory_of(path),
         ConfigSource::Stdin | ConfigSource::BuiltIn => PathBuf::new(),
@@ -114,23 +119,21 @@ fn read(source: &ConfigSource) -> Option<Suite> {
         };
         report("error", &format!("cannot read {source}: {error}"), help.as_deref());
     });
-    suite(&source.to_string(), directory, &text.ok()?)
+    suite(&source.to_string(), directory, &text.ok()?, format)
 }
 
 /// Reads the text of a file with tests.
-fn suite(name: &str, directory: PathBuf, text: &str) -> Option<Suite> {
-    let paint = Paint::stderr();
-    let rendered = match config::load_tests(text, &|variable| std::env::var(variable).ok()) {
+fn suite(name: &str, directory: PathBuf, text: &str, format: Format) -> Option<Suite> {
+    match config::load_tests(text, &|variable| std::env::var(variable).ok()) {
         Ok((file, warnings)) => {
-            let warnings = config::render(&warnings, text, name, paint);
-            // If standard error is closed, there is no reader to tell.
-            let _ = io::stderr().write_all(warnings.as_bytes());
-            return Some(Suite { name: name.to_owned(), directory, tests: file.tests });
+            print_error(&config::render(&warnings, text, name, Paint::stderr()));
+            Some(Suite { name: name.to_owned(), directory, tests: file.tests })
         }
-        Err(problems) => problems.render(name, paint),
-    };
-    let _ = io::stderr().write_all(rendered.as_bytes());
-    None
+        Err(problems) => {
+            report_problems(problems, name, format);
+            None
+        }
+    }
 }
 
 #[cfg(test)]

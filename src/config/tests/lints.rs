@@ -211,7 +211,7 @@ fn policies_of_type_drop_that_drop_too_much() {
         (&[&drop(health), &status("min_value: 504")], &[]),
         (
             &[
-                &drop(&format!("{health}, {{type: not, not: {{not_sub_policy: {}}}}}", status_alone)),
+                &drop(&format!("{health}, {{type: not, not: {{not_sub_policy: {status_alone}}}}}")),
                 &status("min_value: 500"),
             ],
             &[],
