@@ -14,7 +14,7 @@ use crate::sampling::Policies;
 use crate::settings::Size;
 use crate::settings::units::{display_duration, grouped};
 use crate::tail::footprint::{Additions, Footprint, Traffic};
-use crate::tail::settings::{Compress, Memory};
+use crate::tail::settings::{Compress, LIMIT_BYTES, Memory};
 
 /// Spans in a request where many services send: their exporters gather spans for seconds, and each service has few.
 const SPANS_PER_REQUEST: f64 = 21.0;
@@ -43,8 +43,8 @@ pub(super) struct Estimate {
     /// The memory of a member of a fleet.
     member: Option<MemberFootprint>,
     limit_bytes: usize,
-    /// The least limit in which the traffic fits.
-    least_limit_bytes: usize,
+    /// The least limit in which the traffic fits; `None` if it fits in none.
+    least_limit_bytes: Option<usize>,
     /// The container's memory, if the limit is a part of it.
     container_bytes: Option<u64>,
     limit: Size,
@@ -91,14 +91,17 @@ impl Estimate {
             let member_bytes = member_in(limit_bytes).map_or(0.0, |member| member.bytes);
             footprint_in(limit_bytes).required() + export_bytes + member_bytes
         };
-        let fits_in = |limit_bytes| member_in(limit_bytes).is_none_or(|member| member.fits);
+        let fits_in = |limit_bytes| {
+            required_in(limit_bytes) <= EARLY.of(limit_bytes) as f64
+                && member_in(limit_bytes).is_none_or(|member| member.fits)
+        };
         let mut estimate = Estimate {
             rate,
             footprint: footprint_in(limit_bytes),
             export_bytes,
             member: member_in(limit_bytes),
             limit_bytes,
-            least_limit_bytes: least_limit(required_in, fits_in),
+            least_limit_bytes: least_limit(fits_in),
             container_bytes,
             limit,
             wait: display_duration(tail.decision_wait),
@@ -165,7 +168,13 @@ impl Estimate {
     }
 
     fn more_memory(&self) -> String {
-        let least = mebibytes(self.least_limit_bytes as f64).ceil();
+        let Some(least_bytes) = self.least_limit_bytes else {
+            return format!(
+                "less traffic for each instance: no memory.limit up to {} TiB is enough",
+                LIMIT_BYTES.max >> 40
+            );
+        };
+        let least = mebibytes(least_bytes as f64).ceil();
         match self.limit {
             Size::Bytes(_) => format!("memory.limit: {least}MiB or more"),
             Size::Percent(percent) => {
@@ -262,20 +271,18 @@ impl Estimate {
     }
 }
 
-/// Returns the least limit of which the part up to [`EARLY`] is enough for the required bytes. `required_in` depends on
-/// the limit, because a larger limit has larger blocks. `fits_in` returns true if a member of a fleet remembers enough.
-fn least_limit(required_in: impl Fn(usize) -> f64, fits_in: impl Fn(usize) -> bool) -> usize {
-    const WHOLE: usize = 1 << 40;
-    let part = EARLY.of(WHOLE) as f64 / WHOLE as f64;
-    let mut limit_bytes = 1 << 20;
-    loop {
-        let next = (required_in(limit_bytes) / part).ceil() as usize;
-        let enough = if fits_in(limit_bytes) { limit_bytes } else { limit_bytes + (1 << 20) };
-        if next.max(enough) <= limit_bytes {
-            return limit_bytes;
-        }
-        limit_bytes = next.max(enough);
+/// Returns the least limit for which `fits_in` returns true; `None` if none that can be configured is enough. What fits in a limit
+/// fits in each larger one: blocks and the summaries of a member grow with the limit, but less than the limit.
+fn least_limit(fits_in: impl Fn(usize) -> bool) -> Option<usize> {
+    let (mut tight, mut enough) = (LIMIT_BYTES.min as usize, LIMIT_BYTES.max as usize);
+    if fits_in(tight) || !fits_in(enough) {
+        return fits_in(tight).then_some(tight);
     }
+    while enough - tight > 1 {
+        let middle = tight.midpoint(enough);
+        if fits_in(middle) { enough = middle } else { tight = middle }
+    }
+    Some(enough)
 }
 
 /// Returns the bytes of kept spans from their decision to the sink's answer.

@@ -115,7 +115,7 @@ section! {
         /// The budget for requests, their index and spans on their way out. A percentage is of the container's (cgroup's)
         /// memory, and leaves at least 80 MiB of it free (three quarters of less than 107 MiB). Not less than
         /// `otlp.max_request_bytes`.
-        pub limit: Size = Size::Percent(LIMIT_PERCENT_DEFAULT), Amount { bytes: BYTES, percents: 1.0..=100.0 };
+        pub limit: Size = Size::Percent(LIMIT_PERCENT_DEFAULT), Amount { bytes: LIMIT_BYTES, percents: 1.0..=100.0 };
         /// `lz4`: requests are compressed when they have been held for a second, so that the same memory holds about
         /// four times as many spans, for 0.2 - 0.5 us of CPU time a span (`benches/RESULTS.md`). This pays off where the
         /// decision wait, not the traffic, fills the memory. Requests with a resource or scope of more than 16 KiB stay
@@ -124,7 +124,8 @@ section! {
     }
 }
 
-const BYTES: Limit<u64> = Limit { min: MIB, max: TIB, why: "requests, their index and kept spans must fit" };
+/// The least and the largest memory budget in bytes.
+pub const LIMIT_BYTES: Limit<u64> = Limit { min: MIB, max: TIB, why: "requests, their index and kept spans must fit" };
 
 const COMPRESSIONS: [(&str, Compress); 2] = [("off", Compress::Off), ("lz4", Compress::Lz4)];
 

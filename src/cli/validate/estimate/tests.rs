@@ -71,6 +71,30 @@ fn a_member_of_a_fleet_needs_memory_for_the_traces_that_it_owns() {
     );
 }
 
+/// The limit that the member needs is far above that of the spans.
+#[test]
+fn a_remedy_for_any_traffic_is_found_at_once_or_there_is_none() {
+    let text = |limit: &str| {
+        format!(
+            "memory: {{limit: {limit}}}\ntail_sampling: {{decision_wait: 10s, {SMALL_CACHES}}}\nfleet: {{url: 'redis://valkey'}}\n"
+        )
+    };
+    let rate = |spans_per_second| Rate { spans_per_second, bytes_per_span: 1.0, spans_per_trace: 1.0, ..RATE };
+    let much = estimate(&text("1GiB"), rate(5e6));
+    let least_bytes = much.least_limit_bytes.unwrap();
+    assert!(estimate(&text(&least_bytes.to_string()), rate(5e6)).fits(), "{least_bytes}");
+    assert!(!estimate(&text(&(least_bytes - 1).to_string()), rate(5e6)).fits(), "{least_bytes}");
+    for spans_per_second in [1e8, 1e30, f64::MAX] {
+        let endless = estimate(&text("1GiB"), rate(spans_per_second));
+        assert_eq!(endless.json()["least_limit_bytes"], Value::Null);
+        assert_eq!(
+            endless.remedies[0], "less traffic for each instance: no memory.limit up to 1 TiB is enough",
+            "{spans_per_second}"
+        );
+        assert!(!endless.text().is_empty());
+    }
+}
+
 #[test]
 fn the_parts_add_up() {
     let estimate = estimate(&format!("memory: {{limit: 1GiB}}\ntail_sampling: {{{SMALL_CACHES}}}\n"), RATE);
