@@ -6,6 +6,7 @@
 //! - What the fleet remembers is charged to the memory budget, and has bounds.
 
 mod batches;
+mod footprint;
 mod roster;
 mod worker;
 
@@ -20,6 +21,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+pub use self::footprint::MemberFootprint;
+use self::footprint::{TRACE_BYTES, traces_max};
 use self::worker::Worker;
 use super::StartError;
 use super::pipeline::Pipeline;
@@ -41,17 +44,9 @@ const VERDICT_WAY_MS: u64 = 1_500;
 /// The time after which an unconfirmed proof is sent again.
 const REPEAT_MS: u64 = 1_000;
 /// The time that messages may take, as a part of the time for which a proof can help.
-const RETAIN_MS: u64 = 10_000;
-/// The part of the memory budget that the summaries of owned traces may take: one of so many.
-const TRACES_PART: usize = 16;
-/// The bytes of an owned trace with the summaries of three holders.
-const TRACE_BYTES: usize = 640;
-/// The bytes of the id of a decided trace.
-const ID_BYTES: usize = 21;
+const MESSAGES_MS: u64 = 7_000;
 /// The most reports that wait for the task: a second of a very busy table. They take some 15 MB.
 const REPORTS_MAX: usize = 100_000;
-/// The most bytes of batches that wait for the engine, or that came from it.
-const LINK_BYTES_MAX: usize = link::BYTES_MAX;
 /// Commands are few, and each is awaited.
 const COMMANDS_MAX: usize = 4;
 /// The longest wait for the end of the membership, and for each step before it.
@@ -63,45 +58,15 @@ pub(super) fn mark(settings: &Settings, tail_sampling: &TailSampling) -> ConfigM
     ConfigMark::of(&PolicySet { counted: counted.as_ref(), ..tail_sampling.policy_set() })
 }
 
-/// Returns the waits of a member with these settings.
-pub(super) fn waits(tail_sampling: &TailSampling) -> MemberWaits {
+/// Returns the waits of a member with these settings. A part of a trace may be held for its wait, while its owner is asked, and
+/// for the rescue window.
+pub(super) fn waits(tail_sampling: &TailSampling, grace: Duration) -> MemberWaits {
     let millis = |duration: Duration| duration.as_millis() as u64;
     let (wait_ms, window_ms) = (millis(tail_sampling.decision_wait), millis(tail_sampling.rescue.window));
     MemberWaits {
         rescue_ms: (window_ms > 0).then_some(window_ms),
-        retain_ms: wait_ms + window_ms + RETAIN_MS,
+        retain_ms: wait_ms + times(grace).verdict_wait_ms + window_ms + MESSAGES_MS,
         trace_wait_ms_max: wait_ms + TIMES.verdict_wait_ms,
-    }
-}
-
-/// Returns the most traces whose summaries a member remembers.
-fn traces_max(limit_bytes: usize) -> usize {
-    (limit_bytes / TRACES_PART / TRACE_BYTES).max(1_000)
-}
-
-/// The memory of a member.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct MemberFootprint {
-    /// The bytes that it takes.
-    pub bytes: f64,
-    /// True if it may remember all undecided traces that it owns. If not, it decides some before their time.
-    pub fits: bool,
-}
-
-impl MemberFootprint {
-    /// Returns the memory of a member that owns as many traces as it holds parts of, in a memory limit; `None` without a
-    /// fleet.
-    #[must_use]
-    pub fn of(settings: &Settings, traces_per_second: f64, limit_bytes: usize) -> Option<Self> {
-        let TailSampling { decision_wait, rescue, decision_cache, .. } = &settings.tail_sampling;
-        let undecided_s =
-            (*decision_wait + settings.fleet.grace + Duration::from_millis(TIMES.repeat_ms)).as_secs_f64();
-        let undecided = traces_per_second * undecided_s;
-        let traces_max = traces_max(limit_bytes) as f64;
-        let traces = (undecided + traces_per_second * rescue.window.as_secs_f64()).min(traces_max);
-        let ids = decision_cache.sampled_cache_size / 2 + decision_cache.non_sampled_cache_size / 4;
-        let bytes = traces * TRACE_BYTES as f64 + (ids * ID_BYTES + LINK_BYTES_MAX) as f64;
-        settings.fleet.has_engine().then_some(MemberFootprint { bytes, fits: undecided <= traces_max })
     }
 }
 
@@ -139,7 +104,7 @@ impl FleetParts {
             grace_ms: settings.fleet.grace.as_millis() as u64,
             repeat_ms: REPEAT_MS,
             report_ms: TIMES.repeat_ms,
-            waits: waits(tail_sampling),
+            waits: waits(tail_sampling, settings.fleet.grace),
             traces_max,
             trace_bytes_max: traces_max * TRACE_BYTES,
             proofs_max: traces_max / 4,
@@ -148,7 +113,7 @@ impl FleetParts {
         };
         let mark = mark(settings, tail_sampling);
         let member = Member::new(MemberId(random_number()), mark, policies, member, random_number());
-        let share = budget.force(member.heap_bytes() + LINK_BYTES_MAX);
+        let share = budget.force(member.heap_bytes() + link::BYTES_MAX);
         Some(FleetParts { table: Arc::new(TableFleet::new(times(settings.fleet.grace))), member, share })
     }
 

@@ -163,7 +163,7 @@ impl Reloader {
             self.rescan().await?;
         }
         if let Some(fleet) = &self.pipeline.fleet {
-            fleet.set_waits(fleet::waits(&tail_sampling)).await;
+            fleet.set_waits(fleet::waits(&tail_sampling, in_force.settings.fleet.grace)).await;
         }
         in_force.tail_sampling = tail_sampling;
         Ok(())

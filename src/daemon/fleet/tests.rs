@@ -8,9 +8,13 @@ fn the_waits_of_a_member_follow_the_configuration() {
         settings
     };
     let expected = MemberWaits { rescue_ms: Some(60_000), retain_ms: 80_000, trace_wait_ms_max: 13_000 };
-    assert_eq!(waits(&settings(10, 60)), expected);
+    let grace = Duration::from_millis(500);
+    assert_eq!(waits(&settings(10, 60), grace), expected);
     let expected = MemberWaits { rescue_ms: None, retain_ms: 11_000, trace_wait_ms_max: 4_000 };
-    assert_eq!(waits(&settings(1, 0)), expected);
+    assert_eq!(waits(&settings(1, 0), grace), expected);
+    // Its holders wait for 12.5 s for a verdict.
+    let expected = MemberWaits { rescue_ms: Some(60_000), retain_ms: 89_500, trace_wait_ms_max: 13_000 };
+    assert_eq!(waits(&settings(10, 60), Duration::from_secs(10)), expected);
 }
 
 #[test]

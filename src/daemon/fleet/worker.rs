@@ -10,12 +10,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 use super::batches::{OpenBatches, Written};
 use super::roster::Roster;
-use super::{Command, FleetParts, FleetPort, LINK_BYTES_MAX, REPORTS_MAX};
+use super::{Command, FleetParts, FleetPort, REPORTS_MAX};
 use crate::budget::Share;
 use crate::clock;
 use crate::daemon::pipeline::Pipeline;
 use crate::export::sink::cut;
-use crate::fleet::link::{Link, News};
+use crate::fleet::link::{self, Link, News};
 use crate::tail::fleet::{Followed, TableFleet};
 use crate::tail::table::{AgainCursor, RoundOutcome};
 use crate::telemetry::Health;
@@ -413,7 +413,7 @@ impl Worker {
     fn account(&mut self) {
         let withheld_bytes = self.withheld.as_ref().map_or(0, |withheld| withheld.capacity() * size_of::<Followed>());
         let buffer_bytes = std::mem::take(&mut self.buffer_bytes) + withheld_bytes + self.batches.heap_bytes();
-        self.share.resize(self.member.heap_bytes() + LINK_BYTES_MAX + self.port.heap_bytes() + buffer_bytes);
+        self.share.resize(self.member.heap_bytes() + link::BYTES_MAX + self.port.heap_bytes() + buffer_bytes);
         let metrics = &self.pipeline.metrics;
         metrics.fleet_remembered(self.member.owned_traces(), self.member.unconfirmed_proofs());
         metrics.fleet_lost(FleetLoss::Full, self.port.take_lost());
