@@ -270,6 +270,15 @@ fn summary(settings: &Settings, now_s: u64) -> String {
     format!("{keeps}{drops}; writes to {}", config::sink(&settings.export.endpoint))
 }
 
+/// Returns the column and the length of a word in a line of `text`; those of its first character if it is not there.
+fn place_in_line(text: &str, line: usize, word: &str) -> (usize, usize) {
+    let written = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+    match written.find(word) {
+        Some(byte) => (written[..byte].chars().count() + 1, word.chars().count()),
+        None => (1, 1),
+    }
+}
+
 fn names<'a>(policies: impl Iterator<Item = &'a Policy>) -> String {
     policies.map(|policy| policy.name.as_str()).collect::<Vec<_>>().join(", ")
 }

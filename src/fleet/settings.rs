@@ -115,9 +115,7 @@ fn engine_url(node: &Node) -> Read<String> {
         return Err(fault.help("write them as `fleet.username` and `fleet.password`"));
     }
     let (address, db) = rest.split_once('/').unwrap_or((rest, ""));
-    let is_address = values::is_host(address)
-        || address.rsplit_once(':').is_some_and(|(host, port)| values::is_host(host) && values::is_port(port));
-    if is_address && db.bytes().all(|digit| digit.is_ascii_digit()) && db.len() < 6 {
+    if values::host_and_port(address).is_some() && db.bytes().all(|digit| digit.is_ascii_digit()) && db.len() < 6 {
         return Ok(url.to_owned());
     }
     Err(SettingError::new(format!("{} is not a valid URL of a server", values::quote_url(url))).help(help))

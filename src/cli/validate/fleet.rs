@@ -1,7 +1,6 @@
 //! What a fleet changes for a configuration, and what it cannot do with it.
 
-use super::names;
-use super::trials::shown_text;
+use super::{names, place_in_line};
 use crate::config::{Diagnostic, Loaded, Origin, Settings, Severity};
 use crate::sampling::settings::{Goal, Rule};
 
@@ -40,29 +39,32 @@ pub(super) fn changes(settings: &Settings) -> Vec<String> {
 
 /// Returns true if the rule looks at more than one span of a trace.
 fn needs_whole_trace(rule: &Rule) -> bool {
-    match rule {
+    let is_whole = match rule {
         Rule::Latency { .. } | Rule::SpanCount { .. } | Rule::Percentile(_) => true,
         // One condition on a span and ratios or limits give the same verdict on any part that has the span.
-        Rule::And(policies) | Rule::Drop(policies) => {
-            let conditions = policies.iter().filter(|policy| matches!(policy.rule, Rule::AnySpan(_))).count();
-            conditions > 1 || policies.iter().any(|policy| needs_whole_trace(&policy.rule))
+        Rule::And(_) | Rule::Drop(_) => {
+            within(rule).into_iter().filter(|rule| matches!(rule, Rule::AnySpan(_))).count() > 1
         }
         // The span that it must not have may be elsewhere.
         Rule::Not(_) => true,
-        Rule::Composite(composite) => composite.policies.iter().any(|(policy, _)| needs_whole_trace(&policy.rule)),
         _ => false,
-    }
+    };
+    is_whole || within(rule).into_iter().any(needs_whole_trace)
 }
 
 /// Returns true if `is_it` returns true for the rule, or for one within it.
 fn any_rule(rule: &Rule, is_it: fn(&Rule) -> bool) -> bool {
-    let within: Vec<&Rule> = match rule {
+    is_it(rule) || within(rule).into_iter().any(|rule| any_rule(rule, is_it))
+}
+
+/// Returns the rules of which a rule is made.
+fn within(rule: &Rule) -> Vec<&Rule> {
+    match rule {
         Rule::And(policies) | Rule::Drop(policies) => policies.iter().map(|policy| &policy.rule).collect(),
         Rule::Not(policy) => vec![&policy.rule],
         Rule::Composite(composite) => composite.policies.iter().map(|(policy, _)| &policy.rule).collect(),
         _ => Vec::new(),
-    };
-    is_it(rule) || within.into_iter().any(|rule| any_rule(rule, is_it))
+    }
 }
 
 /// Returns warnings about what a fleet promises and this configuration rules out.
@@ -72,20 +74,14 @@ pub(super) fn warnings(loaded: &Loaded, text: &str) -> Vec<Diagnostic> {
         return Vec::new();
     }
     let window = loaded.shown.iter().find(|setting| setting.key == "tail_sampling.rescue.window");
-    let Some((window, Origin::File(line) | Origin::Environment(line))) = window.map(|found| (found, found.origin))
-    else {
+    let Some(Origin::File(line) | Origin::Environment(line)) = window.map(|found| found.origin) else {
         return Vec::new();
     };
-    let written = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
-    let value = shown_text(window).unwrap_or_default();
-    let (at, length) = match written.find("window") {
-        Some(byte) => (byte, "window".len()),
-        None => (0, value.len().max(1)),
-    };
+    let (column, length) = place_in_line(text, line, "window");
     vec![Diagnostic {
         severity: Severity::Warning,
         line,
-        column: written[..at].chars().count() + 1,
+        column,
         length,
         message:
             "without a rescue, a fleet cannot keep each trace with evidence whole: if the evidence comes to one member \

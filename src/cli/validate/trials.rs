@@ -2,7 +2,7 @@
 
 use prost_types::Timestamp;
 
-use super::names;
+use super::{names, place_in_line};
 use crate::config::{Diagnostic, Loaded, Origin, Settings, Severity, ShownSetting, ShownValue};
 use crate::sampling::settings::{Policy, display_unix_seconds};
 use crate::settings::diagnostic::quote;
@@ -50,15 +50,11 @@ pub(super) fn ended(loaded: &Loaded, text: &str, now_s: u64) -> Vec<Diagnostic> 
         }
         let name =
             loaded.shown.iter().find(|other| other.key.strip_suffix(".name") == Some(policy)).and_then(shown_text);
-        let written = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
-        let (at, length) = match written.find(until) {
-            Some(byte) => (byte, until.chars().count()),
-            None => (0, 1),
-        };
+        let (column, length) = place_in_line(text, line, until);
         Some(Diagnostic {
             severity: Severity::Warning,
             line,
-            column: written[..at].chars().count() + 1,
+            column,
             length,
             message: format!(
                 "the policy {} does not count any more: it ended at {end}",
@@ -70,7 +66,7 @@ pub(super) fn ended(loaded: &Loaded, text: &str, now_s: u64) -> Vec<Diagnostic> 
     .collect()
 }
 
-pub(super) fn shown_text(setting: &ShownSetting) -> Option<&str> {
+fn shown_text(setting: &ShownSetting) -> Option<&str> {
     match &setting.value {
         ShownValue::Text(text) => Some(text),
         ShownValue::Nothing | ShownValue::List(_) => None,

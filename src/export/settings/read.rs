@@ -154,14 +154,12 @@ fn allowed_project(node: &Node) -> Read<String> {
 /// Reads `embedded`, `https://host[:port]` or `http://host:port`.
 pub(crate) fn endpoint_url(node: &Node) -> Read<Endpoint> {
     let url = values::text("an endpoint", node)?;
-    let is_address =
-        |rest: &str| rest.rsplit_once(':').is_some_and(|(host, port)| values::is_host(host) && values::is_port(port));
     let fault = || SettingError::new(format!("{} is not a valid endpoint", values::quote_url(url)));
     if url == "embedded" {
         return Ok(Endpoint::Embedded);
     }
     if let Some(rest) = url.strip_prefix("https://") {
-        return if values::is_host(rest) || is_address(rest) {
+        return if values::host_and_port(rest).is_some() {
             Ok(Endpoint::Tls(url.to_owned()))
         } else {
             Err(fault().help("write `https://host` or `https://host:port`, without a path"))
@@ -172,7 +170,7 @@ pub(crate) fn endpoint_url(node: &Node) -> Read<Endpoint> {
             let host = rest.split(['/', ':']).next().unwrap_or_default();
             return Err(fault().help(format!("Google's APIs want TLS: write `https://{host}`")));
         }
-        return if is_address(rest) {
+        return if values::host_and_port(rest).is_some_and(|(_, port)| port.is_some()) {
             Ok(Endpoint::Plaintext(url.to_owned()))
         } else {
             Err(fault().help("write `http://host:port`, without a path"))

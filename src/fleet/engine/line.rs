@@ -34,11 +34,8 @@ const DEFAULT_PORT: u16 = 6379;
 impl Node {
     /// Reads `host[:port]`.
     pub(super) fn read(address: &str) -> Option<Self> {
-        let (host, port) = match address.rsplit_once(':') {
-            Some((host, port)) if !address.ends_with(']') => (host, port.parse().ok()?),
-            _ => (address, DEFAULT_PORT),
-        };
-        values::is_host(host).then(|| Node { host: host.to_owned(), port })
+        let (host, port) = values::host_and_port(address)?;
+        Some(Node { host: host.to_owned(), port: port.unwrap_or(DEFAULT_PORT) })
     }
 
     /// Reads the address to which the server `self` redirects. Without a host, it is that of `self`; IPv6 comes without
@@ -50,8 +47,7 @@ impl Node {
             _ if host.contains(':') && !host.starts_with('[') => format!("[{host}]"),
             _ => host.to_owned(),
         };
-        let port = port.parse().ok()?;
-        values::is_host(&host).then_some(Node { host, port })
+        Node::read(&format!("{host}:{port}"))
     }
 
     /// The host without the brackets of IPv6.

@@ -271,6 +271,15 @@ pub fn directory(node: &Node) -> Read<PathBuf> {
     name(node, "a directory", PATH_BYTES_MAX).map(PathBuf::from)
 }
 
+/// Returns the host and the port of `host[:port]`; `None` if it is not valid. See [`is_host`].
+pub fn host_and_port(address: &str) -> Option<(&str, Option<u16>)> {
+    if is_host(address) {
+        return Some((address, None));
+    }
+    let (host, port) = address.rsplit_once(':').filter(|(host, port)| is_host(host) && is_port(port))?;
+    Some((host, Some(port.parse().ok()?)))
+}
+
 /// Returns true if `port` is a port number.
 pub fn is_port(port: &str) -> bool {
     port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok()
