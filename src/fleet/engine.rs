@@ -47,8 +47,10 @@ pub const RECEIVED_BYTES_MAX: usize = BATCH_BYTES_MAX + 512;
 pub const READ_BYTES_MAX: usize = READ_BATCHES_MAX * (RECEIVED_BYTES_MAX + 1024);
 /// The most bytes of an entry in the list of members. An entry has some 40.
 const ENTRY_BYTES_MAX: usize = 64;
-/// The most bytes of an answer with members.
-const LISTED_BYTES_MAX: usize = 1025 * (ENTRY_BYTES_MAX + 16);
+/// The most entries of the list that are read: more than any fleet has.
+const LISTED_MAX: usize = 1024;
+/// The most bytes of an answer with members: the own one comes first, in addition.
+const LISTED_BYTES_MAX: usize = (LISTED_MAX + 1) * (ENTRY_BYTES_MAX + 16);
 /// The field of a batch in its stream.
 const BATCH_FIELD: &str = "b";
 /// The least number of batches that a stream holds while its member does not read: about 30 s of three members.
@@ -57,6 +59,35 @@ const STREAM_BATCHES_MIN: usize = 1_000;
 const STREAM_BATCHES_PER_MEMBER: usize = 300;
 /// The oldest version that has all commands in use.
 const VERSION_MIN: (u64, u64) = (6, 2);
+
+/// The commands that a member sends, directly or in scripts, with keys of the fleet or with none. They are what a user of an
+/// access list needs, with [`COMMAND_WITH_DATABASE`] and [`COMMAND_IN_CLUSTER`].
+pub const COMMANDS: [&str; 13] = [
+    "AUTH",
+    "INFO",
+    "EVAL",
+    "TIME",
+    "ZADD",
+    "ZREM",
+    "ZRANGE",
+    "ZREMRANGEBYSCORE",
+    "PEXPIRE",
+    "XADD",
+    "XREAD",
+    "XTRIM",
+    "DEL",
+];
+/// The command of a URL with a database.
+pub const COMMAND_WITH_DATABASE: &str = "SELECT";
+/// The command that a cluster needs while it moves keys.
+pub const COMMAND_IN_CLUSTER: &str = "ASKING";
+
+/// Returns [`COMMANDS`] as text.
+#[must_use]
+pub fn commands_in_words() -> String {
+    let [first @ .., last] = COMMANDS;
+    format!("{} and {last}", first.join(", "))
+}
 
 /// The longest wait for a token on a connection that has one. It comes from a cache.
 const TOKEN_WAIT: Duration = Duration::from_millis(200);
@@ -87,7 +118,7 @@ const BEAT: &str = "
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local listed = {ARGV[1]}
-for _, entry in ipairs(redis.call('ZRANGE', KEYS[1], 0, 1023)) do
+for _, entry in ipairs(redis.call('ZRANGE', KEYS[1], 0, ARGV[6] - 1)) do
   if #entry <= tonumber(ARGV[5]) and entry ~= ARGV[1] and entry ~= ARGV[3] then table.insert(listed, entry) end
 end
 redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
@@ -418,7 +449,7 @@ impl Connection<'_> {
         let (ttl, stream_ttl) = (MEMBER_TTL.as_millis() as u64, STREAM_TTL.as_millis() as u64);
         let mut beat = redis::cmd("EVAL");
         beat.arg(BEAT).arg(1).arg(self.engine.members_key());
-        beat.arg(&entry.0).arg(ttl).arg(before).arg(stream_ttl).arg(ENTRY_BYTES_MAX);
+        beat.arg(&entry.0).arg(ttl).arg(before).arg(stream_ttl).arg(ENTRY_BYTES_MAX).arg(LISTED_MAX);
         Ok(reply::listed(self.query(&beat, LISTED_BYTES_MAX).await?))
     }
 

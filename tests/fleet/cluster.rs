@@ -8,8 +8,8 @@ use spansieve::fleet::link::News;
 use spansieve_core::fleet::MemberId;
 use tokio::time::{sleep, timeout};
 
-use super::engine::Engine;
-use super::link::{MEMBERS, a_batch, a_reason, link, listed, next};
+use super::engine::{Engine, MEMBERS};
+use super::link::{a_batch, a_reason, link, listed, next};
 
 /// A node of a cluster.
 struct Node {

@@ -3,6 +3,8 @@
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
+use redis::aio::MultiplexedConnection;
+
 use crate::support::eventually;
 
 /// A `redis-server` or `valkey-server`. It is killed when it is dropped.
@@ -52,12 +54,33 @@ impl Engine {
     }
 
     /// Waits until the server answers. Returns a connection.
-    pub(super) async fn client(&self) -> redis::aio::MultiplexedConnection {
+    pub(super) async fn client(&self) -> MultiplexedConnection {
         let client = redis::Client::open(self.url()).unwrap();
         let port = self.port;
         eventually("the server listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()).await;
         client.get_multiplexed_async_connection().await.unwrap()
     }
+}
+
+/// Creates a user of the access list that is on, or changes it.
+pub(super) async fn set_user(client: &mut MultiplexedConnection, name: &str, rules: &[impl AsRef<str>]) {
+    let mut user = redis::cmd("ACL");
+    user.arg("SETUSER").arg(name).arg("on");
+    rules.iter().for_each(|rule| _ = user.arg(rule.as_ref()));
+    let () = user.query_async(client).await.unwrap();
+}
+
+/// Creates a user with the password `secret` that may do all but one command.
+pub(super) async fn set_user_without(client: &mut MultiplexedConnection, name: &str, command: &str) {
+    set_user(client, name, &[">secret", "~*", "+@all", &format!("-{command}")]).await;
+}
+
+/// The list of the members.
+pub(super) const MEMBERS: &str = "{spansieve}:members";
+
+/// Returns the entries of all members.
+pub(super) async fn entries(client: &mut MultiplexedConnection) -> Vec<String> {
+    redis::cmd("ZRANGE").arg(MEMBERS).arg(0).arg(-1).query_async(client).await.unwrap()
 }
 
 /// Returns a port that is free, also 10,000 above, which a node of a cluster takes.

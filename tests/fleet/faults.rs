@@ -2,6 +2,7 @@
 
 use spansieve::config;
 
+use super::engine::{MEMBERS, entries, set_user};
 use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -58,21 +59,15 @@ async fn garbage_and_foreign_batches_on_the_streams_harm_nothing() {
     let daemons = fleet(&vec![config(&engine, ""); 2]).await;
     let all: Vec<&Daemon> = daemons.iter().collect();
     let mut client = engine.client().await;
-    let listed = listed(&mut client).await;
+    let listed = entries(&mut client).await;
     assert_eq!(listed.len(), 2);
-    let add = |score: u64, entry: &'static str| {
-        redis::cmd("ZADD").arg("{spansieve}:members").arg(score).arg(entry).to_owned()
-    };
-    for entry in ["", "hello", "zzzzzzzzzzzzzzzz 1 1"] {
-        let () = add(9_999_999_999_999, entry).query_async(&mut client).await.unwrap();
+    // They expire soon enough to be read.
+    let now: Vec<u64> = redis::cmd("TIME").query_async(&mut client).await.unwrap();
+    let odd: [&[u8]; 4] = [b"", b"hello", b"zzzzzzzzzzzzzzzz 1 1", b"\xff\xfe"];
+    for entry in odd {
+        let mut add = redis::cmd("ZADD");
+        let () = add.arg(MEMBERS).arg((now[0] + 9) * 1_000).arg(entry).query_async(&mut client).await.unwrap();
     }
-    let () = redis::cmd("ZADD")
-        .arg("{spansieve}:members")
-        .arg(9_999_999_999_999_u64)
-        .arg(&b"\xff\xfe"[..])
-        .query_async(&mut client)
-        .await
-        .unwrap();
     let random: Vec<u8> = (0..5_000).map(|_| fastrand::u8(..)).collect();
     let foreign = [&[1][..], &[7; 24], &[19, 3], &[9; 18]].concat();
     for entry in &listed {
@@ -90,15 +85,15 @@ async fn garbage_and_foreign_batches_on_the_streams_harm_nothing() {
     send(all[0], vec![span(failed, "0")]).await;
     send(all[1], vec![error(failed, "1")]).await;
     eventually("the trace is whole", || kept(&all).len() == 2).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let entries: Vec<Vec<u8>> =
+        redis::cmd("ZRANGE").arg(MEMBERS).arg(0).arg(-1).query_async(&mut client).await.unwrap();
+    // The empty one is removed.
+    assert_eq!(entries.len(), listed.len() + odd.len() - 1, "members have read the others");
     assert_eq!(members(all[0], "same") + members(all[0], "other"), 2.0);
     for daemon in daemons {
         stop(daemon).await;
     }
-}
-
-/// Returns the entries of all members.
-async fn listed(client: &mut redis::aio::MultiplexedConnection) -> Vec<String> {
-    redis::cmd("ZRANGE").arg("{spansieve}:members").arg(0).arg(-1).query_async(client).await.unwrap()
 }
 
 /// The server refuses that one member reads.
@@ -106,17 +101,15 @@ async fn listed(client: &mut redis::aio::MultiplexedConnection) -> Vec<String> {
 async fn a_member_that_cannot_read_is_cut_off_alone_and_comes_back() {
     let Some(engine) = Engine::start() else { return };
     let mut client = engine.client().await;
-    let mut user = redis::cmd("ACL");
-    user.arg("SETUSER").arg("there").arg("on").arg(">secret").arg("~*").arg("+@all");
-    let () = user.query_async(&mut client).await.unwrap();
+    set_user(&mut client, "there", &[">secret", "~*", "+@all"]).await;
     let here = start(&config(&engine, "")).await;
     eventually("it is there", || is_up(&here)).await;
     let there = start(&config(&engine, ", username: there, password: secret")).await;
     meet(&[&here, &there]).await;
-    let () = user.arg("-xread").query_async(&mut client).await.unwrap();
+    set_user(&mut client, "there", &["-xread"]).await;
     eventually("the member hides", || !is_up(&there) && members(&here, "same") == 1.0).await;
     assert!(is_up(&here), "others are not concerned");
-    let () = user.arg("+xread").query_async(&mut client).await.unwrap();
+    set_user(&mut client, "there", &["+xread"]).await;
     eventually("it is back", || is_up(&there) && members(&here, "same") == 2.0).await;
     for daemon in [here, there] {
         stop(daemon).await;
@@ -130,10 +123,10 @@ async fn a_stream_that_another_program_has_replaced_is_made_anew() {
     let here = start(&config(&engine, "")).await;
     eventually("it is there", || is_up(&here)).await;
     let mut client = engine.client().await;
-    let first = listed(&mut client).await;
+    let first = entries(&mut client).await;
     let there = start(&config(&engine, "")).await;
     meet(&[&here, &there]).await;
-    let all = listed(&mut client).await;
+    let all = entries(&mut client).await;
     let other = all.iter().find(|entry| entry[..16] != first[0][..16]).unwrap();
     let stream = format!("{{spansieve}}:to:{}", &other[..16]);
     let () = redis::cmd("SET").arg(&stream).arg("not a stream").query_async(&mut client).await.unwrap();

@@ -10,10 +10,8 @@ use spansieve_core::fleet::MemberId;
 use spansieve_core::sampling::ConfigMark;
 use tokio::time::timeout;
 
-use super::engine::Engine;
+use super::engine::{Engine, MEMBERS, entries, set_user, set_user_without};
 use crate::support::{self, CONFIG, eventually};
-
-pub(super) const MEMBERS: &str = "{spansieve}:members";
 
 /// Starts the link of a member, with settings of the section `fleet`.
 pub(super) fn link(fleet: &str, number: u64) -> Link {
@@ -151,19 +149,17 @@ async fn a_place_of_the_future_makes_no_member_deaf() {
 async fn a_member_that_cannot_send_is_not_listed() {
     let Some(engine) = Engine::start() else { return };
     let mut client = engine.client().await;
-    let mut user = redis::cmd("ACL");
-    user.arg("SETUSER").arg("here").arg("on").arg(">secret").arg("~*").arg("+@all");
-    run(&mut client, &mut user).await;
+    set_user(&mut client, "here", &[">secret", "~*", "+@all"]).await;
     run(&mut client, redis::cmd("SET").arg("{spansieve}:to:nobody").arg("not a stream")).await;
     let mut here = link(&format!("url: '{}', username: here, password: secret", engine.url()), 1);
     listed(&mut here, 1).await;
     let mut there = link(&format!("url: '{}'", engine.url()), 2);
     listed(&mut there, 2).await;
-    run(&mut client, user.arg("-xadd")).await;
+    set_user(&mut client, "here", &["-xadd"]).await;
     let reason = next(&mut here, a_reason).await;
     assert!(reason.contains("the user needs the commands"), "{reason}");
     listed(&mut there, 1).await;
-    run(&mut client, user.arg("+xadd")).await;
+    set_user(&mut client, "here", &["+xadd"]).await;
     listed(&mut there, 2).await;
 }
 
@@ -233,15 +229,9 @@ async fn an_entry_that_never_expires_is_removed() {
 async fn a_member_that_cannot_work_is_not_listed() {
     let Some(engine) = Engine::start() else { return };
     let mut client = engine.client().await;
-    let user = |name: &str, without: &str| {
-        let mut user = redis::cmd("ACL");
-        user.arg("SETUSER").arg(name).arg("on").arg(">secret").arg("~*").arg("+@all").arg(format!("-{without}"));
-        user
-    };
-    run(&mut client, &mut user("no-xtrim", "xtrim")).await;
-    run(&mut client, &mut user("no-xadd", "xadd")).await;
-    run(&mut client, &mut user("no-zrem", "zrem")).await;
-    run(&mut client, &mut user("no-pexpire", "pexpire")).await;
+    for command in ["xtrim", "xadd", "zrem", "pexpire"] {
+        set_user_without(&mut client, &format!("no-{command}"), command).await;
+    }
     let as_user = |name: &str| format!("url: '{}', username: {name}, password: secret", engine.url());
     let links = [
         (link(&as_user("no-xadd"), 1), "the user needs the commands"),
@@ -254,8 +244,7 @@ async fn a_member_that_cannot_work_is_not_listed() {
             let reason = next(&mut link, a_reason).await;
             assert!(reason.contains(expected), "{expected}: {reason}");
         }
-        let members: Vec<String> =
-            redis::cmd("ZRANGE").arg(MEMBERS).arg(0).arg(-1).query_async(&mut client).await.unwrap();
+        let members = entries(&mut client).await;
         assert!(members.is_empty(), "{expected}: {members:?}");
     }
 }
@@ -308,6 +297,6 @@ async fn a_member_leaves_also_while_its_news_wait() {
     // The next beat waits for room.
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     here.leave().await;
-    let members: Vec<String> = redis::cmd("ZRANGE").arg(MEMBERS).arg(0).arg(-1).query_async(&mut client).await.unwrap();
+    let members = entries(&mut client).await;
     assert!(members.is_empty(), "{members:?}");
 }

@@ -1,51 +1,26 @@
 //! TLS, passwords and users of a real engine, and what is said if they, or the server, are wrong.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use spansieve::fleet::engine::{COMMAND_IN_CLUSTER, COMMAND_WITH_DATABASE, COMMANDS, commands_in_words};
 use spansieve_core::fleet::MemberId;
+use spansieve_test_support::authority::Authority;
 use tempfile::{NamedTempFile, TempDir};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use super::engine::{Engine, free_port};
+use super::engine::{Engine, free_port, set_user};
 use super::link::{a_batch, a_reason, link, listed, next};
 use crate::support::eventually;
 
-/// An authority of certificates.
-pub(crate) struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    pem: String,
-}
-
-impl Authority {
-    pub(crate) fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let pem = params.self_signed(&key).unwrap().pem();
-        Authority { issuer: Issuer::new(params, key), pem }
-    }
-
-    pub(crate) fn pem(&self) -> &str {
-        &self.pem
-    }
-
-    /// Returns a certificate with its key, which is valid until the year.
-    pub(crate) fn certificate(&self, names: &[&str], until: i32) -> (String, String) {
-        let mut params = CertificateParams::new(names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>()).unwrap();
-        (params.not_before, params.not_after) = (date_time_ymd(2000, 1, 1), date_time_ymd(until, 1, 1));
-        let key = KeyPair::generate().unwrap();
-        (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
-    }
-
-    fn file(&self) -> NamedTempFile {
-        let file = NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), &self.pem).unwrap();
-        file
-    }
+/// Returns a file with the certificate of an authority.
+fn file(authority: &Authority) -> NamedTempFile {
+    let file = NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), authority.pem()).unwrap();
+    file
 }
 
 /// A real server with TLS and a password. It also listens without TLS.
@@ -98,8 +73,7 @@ impl Secured {
         let client = redis::Client::open(format!("redis://:{}@127.0.0.1:{port}", self.password)).unwrap();
         let mut client = client.get_multiplexed_async_connection().await.unwrap();
         for (name, rules) in [("admin", [">admin", "+@all", "~*"]), ("fleet", [">secret", "+@all", "~{spansieve}:*"])] {
-            let mut user = redis::cmd("ACL");
-            let _: () = user.arg("SETUSER").arg(name).arg("on").arg(&rules).query_async(&mut client).await.unwrap();
+            set_user(&mut client, name, &rules).await;
         }
         client
     }
@@ -112,7 +86,7 @@ async fn a_server_with_tls_and_users_is_reached_and_each_fault_has_its_reason() 
     let Some(old) = Secured::start(&authority.certificate(&["localhost"], 2001), "right") else { return };
     engine.client().await;
     old.client().await;
-    let (ca, wrong_ca) = (authority.file(), other.file());
+    let (ca, wrong_ca) = (file(&authority), file(&other));
     let ca = format!("tls: {{ca_file: {}}}", ca.path().display());
     let wrong_ca = format!("tls: {{ca_file: {}}}", wrong_ca.path().display());
     let url = engine.url("localhost");
@@ -151,20 +125,29 @@ async fn a_server_with_tls_and_users_is_reached_and_each_fault_has_its_reason() 
     }
 }
 
-/// A user may use what the document lists, and needs it.
+/// Returns the commands that the server has obeyed, directly or in scripts, without those of a test.
+async fn obeyed(client: &mut redis::aio::MultiplexedConnection) -> BTreeSet<String> {
+    let stats: String = redis::cmd("INFO").arg("commandstats").query_async(client).await.unwrap();
+    let names = stats.lines().filter_map(|line| line.strip_prefix("cmdstat_")?.split(':').next());
+    let names = names.filter(|name| !["config", "acl", "client"].contains(&name.split('|').next().unwrap_or_default()));
+    names.map(str::to_uppercase).collect()
+}
+
+/// A user may use what the document lists, and that is what a member uses.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_commands_that_the_document_lists_are_enough() {
+async fn the_commands_that_the_document_lists_are_those_in_use() {
+    let text = format!(
+        "It needs {} on `{{NAME}}:*`; {COMMAND_WITH_DATABASE} if the URL has a database; {COMMAND_IN_CLUSTER} for a cluster",
+        commands_in_words()
+    );
+    assert!(include_str!("../../docs/fleet.md").contains(&text), "{text}");
     let Some(engine) = Engine::start() else { return };
     let mut client = engine.client().await;
-    let document = include_str!("../../docs/fleet.md");
-    let row = document.split("It needs AUTH, ").nth(1).unwrap();
-    let commands = row.split(" on `{NAME}:*`").next().unwrap().replace(" and ", ", ");
-    let mut user = redis::cmd("ACL");
-    user.arg("SETUSER").arg("fleet").arg("on").arg(">secret").arg("~{spansieve}:*").arg("+select");
-    for command in commands.split(", ") {
-        user.arg(format!("+{}", command.to_lowercase()));
-    }
-    let _: () = user.query_async(&mut client).await.unwrap();
+    let commands: BTreeSet<String> = COMMANDS.into_iter().chain([COMMAND_WITH_DATABASE]).map(str::to_owned).collect();
+    let allowed: Vec<String> = commands.iter().map(|command| format!("+{}", command.to_lowercase())).collect();
+    set_user(&mut client, "fleet", &[">secret", "~{spansieve}:*"]).await;
+    set_user(&mut client, "fleet", &allowed).await;
+    let _: () = redis::cmd("CONFIG").arg("RESETSTAT").query_async(&mut client).await.unwrap();
     let fleet = format!("url: '{}/3', username: fleet, password: secret", engine.url());
     let (mut here, mut there) = (link(&fleet, 1), link(&fleet, 2));
     listed(&mut here, 2).await;
@@ -174,6 +157,7 @@ async fn the_commands_that_the_document_lists_are_enough() {
     here.leave().await;
     listed(&mut there, 1).await;
     assert_eq!(here.take_refused() + there.take_refused(), 0);
+    assert_eq!(obeyed(&mut client).await, commands);
 }
 
 /// A server that answers everything in one way.

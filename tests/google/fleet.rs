@@ -1,7 +1,8 @@
 //! The engine of a fleet takes the access token of the metadata server as its password, as Memorystore does with IAM.
 
 use super::*;
-use crate::fleet::secured::{Authority, Secured};
+use crate::fleet::secured::Secured;
+use spansieve_test_support::authority::Authority;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_the_password_of_the_engine_and_one_that_was_refused_is_replaced() {

@@ -2,5 +2,6 @@
 //! itself are modules of the test programs (`tests/support.rs`), and oracles for one crate are its module `testing`.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+pub mod authority;
 pub mod id_tokens;
 pub mod sink;

@@ -1,9 +1,12 @@
 //! What the operator can do about an error of the engine.
 
+use std::borrow::Cow;
 use std::io;
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 use rustls::CertificateError;
+
+use super::{COMMAND_IN_CLUSTER, COMMAND_WITH_DATABASE, commands_in_words};
 
 /// Returns what can be done about a connection that failed.
 pub(super) fn of_connection(cause: &io::Error) -> &'static str {
@@ -24,20 +27,24 @@ pub(super) fn of_connection(cause: &io::Error) -> &'static str {
 
 /// Returns an error of a command with what can be done about it.
 pub(super) fn of_command(error: &RedisError) -> String {
-    let advice = match error.kind() {
+    let advice: Cow<'static, str> = match error.kind() {
         ErrorKind::AuthenticationFailed => {
-            "; check fleet.username and fleet.password, or with fleet.iam, if the service account may connect (roles/memorystore.dbConnectionUser)"
+            "; check fleet.username and fleet.password, or with fleet.iam, if the service account may connect (roles/memorystore.dbConnectionUser)".into()
         }
         _ if is_forbidden(error) => {
-            "; the user needs the commands AUTH, INFO, EVAL, TIME, ZADD, ZREM, ZRANGE, ZREMRANGEBYSCORE, PEXPIRE, XADD, XREAD, XTRIM and DEL on the keys of fleet.name, SELECT if fleet.url has a database, and ASKING for a cluster"
+            let commands = commands_in_words();
+            format!(
+                "; the user needs the commands {commands} on the keys of fleet.name, {COMMAND_WITH_DATABASE} if fleet.url has a database, and {COMMAND_IN_CLUSTER} for a cluster"
+            )
+            .into()
         }
-        ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask) => "; the address in it is not one",
+        ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask) => "; the address in it is not one".into(),
         ErrorKind::Server(ServerErrorKind::ReadOnly) => {
-            "; fleet.url leads to a replica: write the address of the primary"
+            "; fleet.url leads to a replica: write the address of the primary".into()
         }
-        ErrorKind::Parse => "; is it a Valkey or Redis?",
-        _ if error.code() == Some("NOAUTH") => "; set fleet.password",
-        _ => "",
+        ErrorKind::Parse => "; is it a Valkey or Redis?".into(),
+        _ if error.code() == Some("NOAUTH") => "; set fleet.password".into(),
+        _ => "".into(),
     };
     let text = error.to_string();
     format!("{}{advice}", text.chars().take(300).collect::<String>())

@@ -5,10 +5,10 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::Empty;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use spansieve_test_support::authority::Authority;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
@@ -21,35 +21,16 @@ use crate::receiver::fake::FakeIntake;
 use crate::receiver::{Receiver, ReceiverSettings};
 use crate::telemetry::metrics::HeldAmounts;
 
-/// A certificate authority that signs certificates for tests.
-struct Authority {
-    pem: String,
-    issuer: Issuer<'static, KeyPair>,
-}
-
 /// A certificate chain and its private key, in PEM.
 type Pair = (String, String);
 
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new([]).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let pem = params.self_signed(&key).unwrap().pem();
-        Authority { pem, issuer: Issuer::new(params, key) }
-    }
+/// Returns a certificate for localhost that expires at the beginning of `year`.
+fn sign(authority: &Authority, year: i32) -> Pair {
+    authority.certificate(&["localhost"], year)
+}
 
-    /// Returns a certificate for localhost that expires at the beginning of `year`.
-    fn sign(&self, year: i32) -> Pair {
-        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
-        params.not_after = date_time_ymd(year, 1, 1);
-        let key = KeyPair::generate().unwrap();
-        (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
-    }
-
-    fn roots(&self) -> RootCertStore {
-        pem::authorities(self.pem.as_bytes()).unwrap()
-    }
+fn roots(authority: &Authority) -> RootCertStore {
+    pem::authorities(authority.pem().as_bytes()).unwrap()
 }
 
 fn write(folder: &Path, (chain, key): &Pair) {
@@ -59,7 +40,7 @@ fn write(folder: &Path, (chain, key): &Pair) {
 
 async fn load(folder: &Path, clients: Option<&Authority>) -> Result<Tls, TlsError> {
     let client_ca_file = clients.map(|authority| {
-        std::fs::write(folder.join("clients.pem"), &authority.pem).unwrap();
+        std::fs::write(folder.join("clients.pem"), authority.pem()).unwrap();
         folder.join("clients.pem")
     });
     let (cert_file, key_file) = (folder.join("cert.pem"), folder.join("key.pem"));
@@ -77,7 +58,7 @@ struct Server {
 impl Server {
     async fn start(authority: &Authority, clients: Option<&Authority>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        write(folder.path(), &authority.sign(2049));
+        write(folder.path(), &sign(&authority, 2049));
         let bound = Receiver::bind(&["127.0.0.1:0".to_owned()]).await.unwrap();
         let address = bound.local_addrs()[0];
         let bound = bound.behind(Some(load(folder.path(), clients).await.unwrap()));
@@ -148,11 +129,11 @@ async fn both_protocols_are_spoken_to_clients_that_trust_the_authority() {
     let server = Server::start(&authority, None).await;
     for version in [&TLS13, &TLS12] {
         for alpn in [&[&b"h2"[..]][..], &[b"http/1.1"], &[b"http/1.1", b"h2"], &[]] {
-            let answer = server.ask(client(authority.roots(), None, alpn, version)).await;
+            let answer = server.ask(client(roots(&authority), None, alpn, version)).await;
             assert_eq!(answer, Some(StatusCode::OK), "{version:?} {alpn:?}");
         }
         assert_eq!(
-            server.ask(client(other.roots(), None, &[], version)).await,
+            server.ask(client(roots(&other), None, &[], version)).await,
             None,
             "an authority that the client does not know"
         );
@@ -168,14 +149,14 @@ async fn with_mutual_tls_a_client_needs_a_certificate_of_the_right_authority() {
     let ok = Some(StatusCode::OK);
     let cases = [
         ("none", None, None),
-        ("of another authority", Some(other.sign(2049)), None),
-        ("of the server's authority", Some(authority.sign(2049)), None),
-        ("expired", Some(clients.sign(2001)), None),
-        ("good", Some(clients.sign(2049)), ok),
+        ("of another authority", Some(sign(&other, 2049)), None),
+        ("of the server's authority", Some(sign(&authority, 2049)), None),
+        ("expired", Some(sign(&clients, 2001)), None),
+        ("good", Some(sign(&clients, 2049)), ok),
     ];
     for (name, identity, expected) in cases {
         for version in [&TLS13, &TLS12] {
-            let config = client(authority.roots(), identity.clone(), &[b"h2"], version);
+            let config = client(roots(&authority), identity.clone(), &[b"h2"], version);
             assert_eq!(server.ask(config).await, expected, "{name} {version:?}");
         }
     }
@@ -200,7 +181,7 @@ async fn plaintext_is_not_served() {
 #[tokio::test(start_paused = true)]
 async fn an_unfinished_handshake_times_out() {
     let folder = tempfile::tempdir().unwrap();
-    write(folder.path(), &Authority::new().sign(2049));
+    write(folder.path(), &sign(&Authority::new(), 2049));
     let tls = load(folder.path(), None).await.unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
@@ -216,13 +197,13 @@ async fn an_unfinished_handshake_times_out() {
 async fn silence_after_a_handshake_times_out() {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new();
-    write(folder.path(), &authority.sign(2049));
+    write(folder.path(), &sign(&authority, 2049));
     let tls = load(folder.path(), None).await.unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let metrics = Metrics::new();
     let accepting = async { tls.state.accept(listener.accept().await.unwrap().0, &metrics).await };
-    let connecting = connect(address, client(authority.roots(), None, &[], &TLS13));
+    let connecting = connect(address, client(roots(&authority), None, &[], &TLS13));
     let (accepted, connected) = slowly(async { tokio::join!(accepting, connecting) }).await;
     assert!(accepted.is_none() && connected.is_ok());
     let text = metrics.render(HeldAmounts::default());
@@ -233,12 +214,12 @@ async fn silence_after_a_handshake_times_out() {
 async fn renewed_certificates_are_taken_and_broken_ones_are_not() {
     let (old, new) = (Authority::new(), Authority::new());
     let folder = tempfile::tempdir().unwrap();
-    write(folder.path(), &old.sign(2049));
+    write(folder.path(), &sign(&old, 2049));
     let mut tls = load(folder.path(), None).await.unwrap();
     let metrics = Metrics::new();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (renewed, mixed) = (new.sign(2050), (new.sign(2050).0, new.sign(2050).1));
+    let (renewed, mixed) = (sign(&new, 2050), (sign(&new, 2050).0, sign(&new, 2050).1));
     // Name, written files, the authority of the certificate that is served then, counts of `ok` and `failed`.
     let steps: [(&str, Option<&Pair>, &Authority, [u8; 2]); 5] = [
         ("nothing", None, &old, [0, 0]),
@@ -253,7 +234,7 @@ async fn renewed_certificates_are_taken_and_broken_ones_are_not() {
         }
         let state = tls.state();
         tls.watched.reload(&metrics, |contents| state.replace(contents, &metrics)).await;
-        let config = client(expected.roots(), None, &[], &TLS13);
+        let config = client(roots(&expected), None, &[], &TLS13);
         let (accepted, connected) =
             tokio::join!(async { state.accept(listener.accept().await.unwrap().0, &metrics).await }, async {
                 let mut stream = connect(address, config).await?;
@@ -271,7 +252,7 @@ async fn missing_or_wrong_files_at_the_start_are_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let error = load(folder.path(), None).await.unwrap_err().to_string();
     assert!(error.starts_with("otlp.tls: cannot read ") && error.contains("cert.pem"), "{error}");
-    let (one, other) = (Authority::new().sign(2049), Authority::new().sign(2049));
+    let (one, other) = (sign(&Authority::new(), 2049), sign(&Authority::new(), 2049));
     write(folder.path(), &(one.0, other.1));
     let error = load(folder.path(), None).await.unwrap_err().to_string();
     assert_eq!(error, "otlp.tls: the private key is not the one of the first certificate");
