@@ -11,10 +11,19 @@ pub(in crate::daemon) fn pipeline() -> Pipeline {
 }
 
 fn pipeline_of(limit_bytes: usize) -> Pipeline {
+    pipeline_with(limit_bytes, |table| table)
+}
+
+/// Returns a pipeline that compresses bodies.
+pub(in crate::daemon) fn compressing_pipeline(limit_bytes: usize) -> Pipeline {
+    pipeline_with(limit_bytes, Table::with_compression)
+}
+
+fn pipeline_with(limit_bytes: usize, change: impl FnOnce(Table) -> Table) -> Pipeline {
     let settings = Settings::default().tail_sampling;
     let policies = Arc::new(Policies::compile(&settings.policies, settings.sample_on_first_match).unwrap());
     let names = PolicyNames::new(policies.names());
-    let table = Table::new(&settings, policies, Budget::new(limit_bytes));
+    let table = change(Table::new(&settings, policies, Budget::new(limit_bytes)));
     Pipeline::new(table, names, Arc::default(), None, Arc::new(Metrics::new()), None)
 }
 
@@ -63,6 +72,21 @@ pub(in crate::daemon) fn small_spans(count: u128) -> Bytes {
                     write::bytes(out, 2, &[1; 8]);
                 });
             }
+        });
+    });
+    body.into()
+}
+
+/// Returns a request of one span of a trace that is large enough to be compressed.
+pub(in crate::daemon) fn large_span(trace: u128) -> Bytes {
+    let mut body = Vec::new();
+    write::message(&mut body, 1, |out| {
+        write::message(out, 2, |out| {
+            write::message(out, 2, |out| {
+                write::bytes(out, 1, &trace.to_be_bytes());
+                write::bytes(out, 2, &[1; 8]);
+                write::bytes(out, 5, &[b'x'; 3 << 10]);
+            });
         });
     });
     body.into()

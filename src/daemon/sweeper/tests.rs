@@ -1,5 +1,5 @@
 use super::*;
-use crate::daemon::pipeline::tests::{pipeline, small_spans};
+use crate::daemon::pipeline::tests::{compressing_pipeline, large_span, pipeline, small_spans};
 use crate::telemetry::Health;
 
 #[tokio::test(start_paused = true)]
@@ -35,5 +35,21 @@ async fn the_sweeper_pauses_while_no_trace_is_due_and_a_request_wakes_it() {
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert!(longest_silence(&pulse, 4).await <= 2 * SWEEP_INTERVAL, "a request has come");
     assert!(longest_silence(&pulse, 10).await >= IDLE_INTERVAL, "the trace is not due yet");
+    sweeper.abort();
+}
+
+/// The bodies become old enough while the sweeper pauses, and there are more of them than it compresses in one round.
+#[tokio::test(start_paused = true)]
+async fn the_sweeper_does_not_pause_while_bodies_are_to_be_compressed() {
+    let (pipeline, pulse) = (Arc::new(compressing_pipeline(128 << 20)), Pulse::new(Instant::now()));
+    (0..30 * ROUND_COMPRESSIONS_MAX).for_each(|trace| _ = pipeline.send(large_span(trace as u128 + 1)).unwrap());
+    let sweeper = tokio::spawn(run(Arc::clone(&pipeline), pulse.clone()));
+    tokio::time::sleep(QUIET_ROUNDS as u32 * 2 * SWEEP_INTERVAL).await;
+    // The age of a body is that of the real clock.
+    std::thread::sleep(Duration::from_millis(1_100));
+    tokio::time::sleep(IDLE_INTERVAL + SWEEP_INTERVAL).await;
+    assert!(longest_silence(&pulse, 1).await <= 2 * SWEEP_INTERVAL, "more are to be compressed");
+    tokio::time::sleep(30 * SWEEP_INTERVAL).await;
+    assert!(longest_silence(&pulse, 2).await >= IDLE_INTERVAL, "all are compressed");
     sweeper.abort();
 }

@@ -13,6 +13,14 @@ use crate::tail::Trigger;
 use crate::tail::fleet::{FleetReports, Report};
 use spansieve_core::fleet::MemberWaits;
 
+/// Returns the report of an undecided trace with one span, which is due in an hour.
+fn report(worker: &Worker, trace: u128) -> Report {
+    let mut summary = Summary::default();
+    (summary.generation, summary.span_count) = (worker.member.generation(), 1);
+    let id = TraceId(trace.to_be_bytes());
+    Report { id, summary, due_in_ms: 3_600_000, trigger: Trigger::DecisionWait, waits: true }
+}
+
 /// The worker of a member whose engine cannot be reached, with the receiver of its commands.
 fn worker() -> (Worker, mpsc::Receiver<Command>) {
     let text = "fleet: {url: 'redis://127.0.0.1:1'}\nmemory: {limit: 256MiB}";
@@ -71,6 +79,32 @@ async fn the_messages_of_a_member_that_leaves_are_charged_while_they_are_sent() 
     assert!(during_bytes >= before_bytes + open_bytes, "{during_bytes}, {before_bytes} before");
 }
 
+/// More traces than it may remember are decided before their time.
+#[tokio::test]
+async fn what_a_member_remembers_of_many_traces_is_charged_and_has_a_bound() {
+    let (mut worker, _commands) = worker();
+    let pipeline = Arc::clone(&worker.pipeline);
+    let budget = pipeline.table.budget();
+    worker.account();
+    let (empty_bytes, traces_bytes_max) = (budget.used_bytes(), budget.limit_bytes() / 16);
+    let many = 2 * (traces_bytes_max / 640) as u128;
+    let mut peak_bytes = 0;
+    for first in (0..many).step_by(1_000) {
+        let reports = (first..first + 1_000).map(|trace| report(&worker, trace + 1)).collect();
+        worker.port.tell(&mut FleetReports { reports, proofs: Vec::new() });
+        worker.turn().await;
+        worker.account();
+        peak_bytes = peak_bytes.max(budget.used_bytes() - empty_bytes);
+        let remembered_bytes = worker.member.heap_bytes();
+        assert!(worker.share.bytes() >= remembered_bytes, "{remembered_bytes} are not charged");
+    }
+    let traces = worker.member.owned_traces();
+    assert!(traces > 10_000 && metric(&pipeline, "spansieve_fleet_early_decisions_total") > 0, "{traces}");
+    // A hash table doubles before it is full, and the reports of a turn and their verdicts are charged for a while.
+    let bound_bytes = 2 * traces_bytes_max;
+    assert!((traces * 100..bound_bytes).contains(&peak_bytes), "{peak_bytes} of {bound_bytes} for {traces}");
+}
+
 #[tokio::test]
 async fn a_change_of_the_members_ends_the_pause_of_the_sweeper() {
     let (mut worker, _commands) = worker();
@@ -88,10 +122,7 @@ async fn a_change_of_the_members_ends_the_pause_of_the_sweeper() {
 async fn a_member_obeys_the_waits_that_it_is_told() {
     let (worker, commands) = worker();
     let (port, pipeline) = (Arc::clone(&worker.port), Arc::clone(&worker.pipeline));
-    let mut summary = Summary::default();
-    (summary.generation, summary.span_count) = (worker.member.generation(), 1);
-    let report =
-        Report { id: TraceId([1; 16]), summary, due_in_ms: 3_600_000, trigger: Trigger::DecisionWait, waits: true };
+    let report = report(&worker, 1);
     let task = tokio::spawn(worker.run(commands));
     port.set_waits(MemberWaits { rescue_ms: None, retain_ms: 1, trace_wait_ms_max: 1 }).await;
     // Once this is answered, the waits are in force.
