@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 
+use super::engine::entries;
 use super::*;
 use crate::support::process::Program;
 
@@ -171,4 +172,32 @@ async fn a_member_that_stands_still_is_missed_and_comes_back() {
         })
         .await;
     stop(here).await;
+}
+
+/// The number of a member in the list is that in its log, and in those of the others when it comes and goes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_names_the_members_as_the_list_does() {
+    let Some(engine) = Engine::start() else { return };
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let text = config(&engine, "").replacen("127.0.0.1:0", &format!("127.0.0.1:{port}"), 1);
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let program = Program::start_logging(format!("http://127.0.0.1:{port}"), &text, log.reopen().unwrap()).await;
+    let mut client = engine.client().await;
+    let numbers = async |client: &mut _| -> Vec<String> {
+        entries(client).await.iter().map(|entry| entry[..16].to_owned()).collect()
+    };
+    program.eventually("it is a member", |text| metric(text, "spansieve_fleet_up", &[]) == 1.0).await;
+    let own = numbers(&mut client).await.remove(0);
+    let other = start(&config(&engine, "")).await;
+    program.eventually("they meet", |text| metric(text, "spansieve_fleet_members", &["same"]) == 2.0).await;
+    let number = numbers(&mut client).await.into_iter().find(|number| *number != own).unwrap();
+    stop(other).await;
+    program.eventually("it has gone", |text| metric(text, "spansieve_fleet_members", &["same"]) == 1.0).await;
+    assert_eq!(program.signal("-TERM"), Some(0));
+    let log = std::fs::read_to_string(log.path()).unwrap();
+    let says = |message: &str, field: &str| log.lines().any(|line| line.contains(message) && line.contains(field));
+    assert!(says("This instance is a member of a fleet.", &own), "{own}: {log}");
+    for field in [format!("\"joined\":\"{number}\""), format!("\"left\":\"{number}\"")] {
+        assert!(says("The fleet has changed.", &field), "{field}: {log}");
+    }
 }

@@ -43,8 +43,13 @@ pub struct Program {
 impl Program {
     /// Starts the program with a configuration that listens on `uri`, and waits until it answers.
     pub async fn start(uri: String, config: &str) -> Self {
+        Self::start_logging(uri, config, Stdio::null()).await
+    }
+
+    /// Does the same, with the log written to `log`.
+    pub async fn start_logging(uri: String, config: &str, log: impl Into<Stdio>) -> Self {
         let config = config_file(config);
-        let child = spansieve(&config).stderr(Stdio::null()).spawn().unwrap();
+        let child = spansieve(&config).stderr(log).spawn().unwrap();
         let program = Program { child, uri, _config: config };
         program.eventually("it answers", |_| true).await;
         program

@@ -55,6 +55,8 @@ pub(super) struct Worker {
     written: [u64; FleetMessage::ALL.len()],
     /// True if the engine can be reached; `None` before the first answer.
     is_up: Option<bool>,
+    /// The members as they were logged last.
+    logged: Roster,
     /// The reasons that were logged since it could be reached.
     down_reasons: Vec<String>,
     turns: u64,
@@ -69,6 +71,7 @@ impl Worker {
         health: Arc<Health>,
     ) -> Self {
         let FleetParts { table, member, share } = parts;
+        let logged = Roster::of(member.own(), member.view(), member.others());
         Worker {
             port,
             table,
@@ -83,6 +86,7 @@ impl Worker {
             buffer_bytes: 0,
             written: [0; FleetMessage::ALL.len()],
             is_up: None,
+            logged,
             down_reasons: Vec::new(),
             turns: 0,
         }
@@ -204,15 +208,15 @@ impl Worker {
     fn hear_members(&mut self, listed: Vec<MemberFacts>) {
         let now_ms = self.pipeline.clock.now_ms();
         let listed_len = listed.len();
-        let roster = |member: &Member| Roster::of(member.own(), member.view(), member.others());
-        let before = roster(&self.member);
         self.member.set_members(listed, now_ms);
         self.member.set_up(true, now_ms);
         self.table.set_alone(false);
-        let after = roster(&self.member);
-        if self.is_up != Some(true) || before != after {
+        // A member that leaves in order says so before it is off the list, so its number is compared with what was logged.
+        let after = self.roster();
+        let before = &self.logged;
+        if self.is_up != Some(true) || *before != after {
             let (members, other_policies) = after.counts();
-            let (joined, left) = (after.beyond(&before), before.beyond(&after));
+            let (joined, left) = (after.beyond(before), before.beyond(&after));
             tracing::info!(members, other_policies, joined, left, "The fleet has changed.");
             if listed_len > MEMBERS_MAX {
                 tracing::warn!(
@@ -222,9 +226,14 @@ impl Worker {
                 );
             }
         }
+        self.logged = after;
         self.is_up = Some(true);
         self.down_reasons.clear();
         self.show();
+    }
+
+    fn roster(&self) -> Roster {
+        Roster::of(self.member.own(), self.member.view(), self.member.others())
     }
 
     /// Reads a batch of another member.
@@ -428,8 +437,7 @@ impl Worker {
         self.pipeline.metrics.fleet_up(is_up);
         self.pipeline.metrics.fleet_members(members, others);
         let text = if is_up {
-            let roster = Roster::of(self.member.own(), self.member.view(), self.member.others());
-            format!("fleet: member {} of {members}: {roster}", self.member.own())
+            format!("fleet: member {} of {members}: {}", self.member.own(), self.roster())
         } else {
             "fleet: the engine cannot be reached; this instance decides alone".to_owned()
         };
