@@ -68,6 +68,20 @@ def check_configurations(environment, copy):
     print(f"the modules and the scripts make the same configurations of {len(examples)} examples")
 
 
+def check_preconditions(environment, copy):
+    """A Memorystore without a subnetwork is refused before anything is made."""
+    folder = pathlib.Path(copy) / "deploy/terraform"
+    variables = {"project": "my-project", "region": "europe-west1", "image": "image", "memorystore": '{url="rediss://10.0.0.3:6379",ca="ca"}'}
+    text = "memorystore needs subnetwork"
+    for subnetwork, is_refused in (("", True), ("subnetwork", False)):
+        options = [f"-var={name}={value}" for name, value in (variables | {"subnetwork": subnetwork}).items()]
+        # The stand-in cannot plan all of it, so the plan may fail all the same.
+        done = run("terraform", "plan", "-input=false", "-no-color", *options, cwd=folder, env=environment)
+        if (text in done.stderr) != is_refused:
+            sys.exit(f"check-terraform: with subnetwork={subnetwork!r}: {done.stdout}{done.stderr}")
+    print("a Memorystore without a subnetwork is refused")
+
+
 def main():
     if not (shutil.which("terraform") and shutil.which("go")):
         print("check-terraform: THE TERRAFORM FILES WERE NOT CHECKED: that needs terraform and Go")
@@ -86,6 +100,7 @@ def main():
         for folder in folders:
             found += [f"{folder}: {problem}" for problem in problems(pathlib.Path(copy) / folder, environment)]
         check_configurations(environment, copy)
+        check_preconditions(environment, copy)
     if found or len(folders) < 6:
         sys.exit("\n".join(["check-terraform:", *found]) or "check-terraform: deploy/ has no Terraform")
     print(f"{len(folders)} folders of Terraform are formatted and valid")

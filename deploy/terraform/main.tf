@@ -151,6 +151,13 @@ resource "google_cloud_run_v2_service" "spansieve" {
   # It holds nothing that outlives it, so `terraform destroy` may remove it.
   deletion_protection = false
 
+  lifecycle {
+    precondition {
+      condition     = var.memorystore == null || var.subnetwork != ""
+      error_message = "memorystore needs subnetwork: the instances reach the server by Direct VPC egress from there."
+    }
+  }
+
   # One instance, unless several decide as one: the spans of a trace come to any of them.
   scaling {
     scaling_mode          = "MANUAL"
