@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures every row of the table, with this daemon and the Go Collector in turn, and writes the tables.
 
-    benches/compare.py                        # five runs of everything, the table on the terminal: about an hour
+    benches/compare.py                        # five runs of everything, the table on the terminal: 100 minutes
     benches/compare.py --write                # also writes benches/RESULTS.md, benches/results/comparison.json, README.md
     benches/compare.py --no-collector grpc    # one case of this daemon
     benches/compare.py --against OLD grpc http    # compares with another build of this daemon

@@ -159,7 +159,7 @@ def report(options, pairs, binary):
             f"| {FEATURES[feature]} | {without.median:.2f} us | {with_it.median:.2f} us | {more.median:+.1f} % [{more.least:+.1f} - {more.most:+.1f}] |"
         )
     runs = len(next(iter(pairs.values())))
-    lines += ["", f"{facts['cpu']}, {facts['cores']} cores, Linux {facts['kernel']}; {facts['date']}. Windows of {options.seconds} s. "
+    lines += ["", f"{facts['cpu']}, {facts['cores']} cores, Linux {facts['kernel']}; {facts['date']}. Warm memory, windows of {options.seconds} s. "
               f"Medians of {runs} pairs, and the least and the most."]
     return "\n".join(lines)
 

@@ -224,7 +224,7 @@ def report(options, runs, binary):
     shape = f"{options.rate:,} spans/s in requests of {options.batch} over {options.connections} connections (HTTP/protobuf), 6 spans a trace"
     count = max(map(len, runs.values()))
     lines += ["", f"{shape}, wait {options.wait} s. {facts['cpu']}, {facts['cores']} cores, Linux {facts['kernel']}; {facts['date']}; "
-              f"build {facts['commit']}. Windows of {options.seconds} s, medians of {count} runs, and the least and the most."]
+              f"build {facts['commit']}. Warm memory, windows of {options.seconds} s, medians of {count} runs, and the least and the most."]
     return "\n".join(lines)
 
 

@@ -37,7 +37,7 @@ COLLECTOR_BUILDER = "v0.161.0"
 
 
 def arguments(description, names):
-    """Returns the parser of the options of both scripts. `names` are the cases or charts that can be selected."""
+    """Returns the parser of the options of all scripts. `names` are the cases or charts that can be selected."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"what to measure; all by default: {', '.join(names)}")
     parser.add_argument("--runs", type=int, default=5, help="runs of each (default: %(default)s)")
