@@ -62,6 +62,12 @@ impl DueReports {
         queue.prune(marks.len(), |due| is_live(marks, due));
     }
 
+    /// Returns true if the last report of the trace in `slot` says everything, and is old enough for the next one.
+    fn is_told(&self, slot: SlotNumber, now_ms: Millis) -> bool {
+        let now = Moment::new(now_ms);
+        self.marks.get(&slot).is_some_and(|mark| mark.next.is_none() && !now.is_before(mark.not_before))
+    }
+
     fn reported(&mut self, slot: SlotNumber, not_before: Moment) {
         self.marks.insert(slot, Mark { next: None, not_before });
     }
@@ -139,7 +145,11 @@ impl Shard {
         }
     }
 
-    /// Asks the owner of a trace whose wait is over for its verdict. Returns false if the trace is to be decided alone.
+    /// Waits for the verdict of the owner of a trace whose own wait is over. Returns false if the trace is to be decided alone.
+    ///
+    /// The owner knows from the last report when the wait is over. It is told again only if there are other spans since, or if
+    /// that report came in the last second: the owner gives such a holder time for another one. If no verdict comes, the
+    /// owner is asked.
     pub(super) fn ask_owner(&mut self, slot: SlotNumber, trigger: Trigger, round: &mut WorkRound<'_>) -> bool {
         let (Some(fleet), Some(trace)) = (&round.limits.fleet, self.traces.get_mut(slot)) else { return false };
         if trigger == Trigger::Alone || fleet.is_alone() {
@@ -148,7 +158,11 @@ impl Shard {
         let due = Moment::new(round.now_ms + fleet.times.verdict_wait_ms);
         trace.state = HeldState::Pending { due, trigger: Trigger::Alone };
         self.waiting.push(due, slot);
-        self.report_now(slot, round);
+        if self.due_reports.is_told(slot, round.now_ms) {
+            self.due_reports.plan(slot, fleet.times.repeat_ms, round.now_ms);
+        } else {
+            self.report_now(slot, round);
+        }
         true
     }
 

@@ -54,6 +54,31 @@ fn root_spans_do_not_put_the_end_of_a_question_off() {
 }
 
 #[test]
+fn an_owner_that_knows_the_end_of_a_wait_is_asked_only_if_no_verdict_comes() {
+    let mut f = fixture(&settings());
+    let (trace, active) = (id(1, false), id(2, false));
+    f.send(&[span(trace)]);
+    f.advance(QUIET_MS);
+    let due: Vec<_> = f.reports().iter().map(|report| report.due_in_ms).collect();
+    assert_eq!(due, [WAIT_MS - QUIET_MS]);
+    f.advance(WAIT_MS - QUIET_MS);
+    f.advance(REPEAT_MS - 1);
+    assert!(f.reports().is_empty(), "the owner knows all");
+    f.advance(1);
+    assert_eq!(f.reports().iter().map(|report| report.due_in_ms).collect::<Vec<_>>(), [0]);
+
+    // After a report in the last second, the owner waits for another one.
+    f.send(&[span(active)]);
+    f.advance(WAIT_MS - REPEAT_MS);
+    f.send(&[span(active)]);
+    f.advance(REPEAT_MS - 1);
+    f.reports();
+    f.advance(1);
+    let asked = f.reports().into_iter().find(|report| report.id == active);
+    assert_eq!(asked.map(|report| (report.due_in_ms, report.summary.span_count)), Some((0, 2)));
+}
+
+#[test]
 fn a_trace_that_an_owner_dropped_for_want_of_memory_stays_rescuable() {
     let mut f = fixture(&settings());
     let trace = id(1, false);
