@@ -497,6 +497,10 @@ impl Member {
             Verdict::Kept(keep) => {
                 self.owned.remember_kept(id, keep);
                 if trigger == Trigger::Evidence || keep.threshold == Threshold::ALWAYS {
+                    // The own table may have followed another owner before.
+                    if entry.holders.iter().all(|holder| holder.id != self.own) {
+                        self.follow(id, (verdict, 0), Trigger::Evidence);
+                    }
                     self.pass_on(id, keep, now_ms);
                 }
             }

@@ -59,8 +59,8 @@ impl Member {
             return;
         }
         let targets = match relay {
-            // The summaries are forgotten, and with them the holders.
-            true if was_dropped => self.everybody(),
+            // The summaries are forgotten, and with them the holders. One of a short time ago is the only one that knew them.
+            _ if was_dropped => self.everybody(),
             true => self.keepers(id),
             // The sender may be gone before the owner has confirmed it.
             false => self.view.owner(id).into_iter().collect(),

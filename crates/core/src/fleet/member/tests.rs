@@ -3,6 +3,7 @@
 use super::left::LEFT_MAX;
 use super::*;
 use crate::fleet::tests::fact;
+use crate::otlp::scan::SpanFact;
 use crate::sampling::NameMark;
 use crate::tail::fleet::Proof;
 
@@ -465,4 +466,28 @@ fn members_that_join_are_told_earlier_proofs_some_at_a_time() {
     member.tick(64, 40_300);
     assert_eq!(told, [1, 2, 3, 4].map(|n| (MemberId(3), dropped(n))));
     assert_eq!((proofs(&mut member), member.out().counts.given_up_proofs), (vec![], 0));
+}
+
+#[test]
+fn an_earlier_owner_that_forgot_who_holds_a_dropped_trace_tells_all_members_of_a_proof() {
+    let mut member = member();
+    member.set_members(vec![facts(1, 1), facts(OTHER, 1), facts(3, 1)], 50);
+    let id = dropped(1);
+    member.owned.remember_dropped(id, None);
+    // It does not say that this member is the owner.
+    let keep = FleetKeep { policy: NameMark::of("errors"), threshold: Threshold::ALWAYS, rescued: false };
+    member.receive(MemberId(3), ConfigMark(1), Message::Proof { id, keep, relay: false }, 100);
+    assert_eq!(proofs(&mut member), [(MemberId(OTHER), id)]);
+}
+
+#[test]
+fn an_earlier_owner_that_finds_evidence_keeps_what_its_own_table_has_reported_elsewhere() {
+    let mut member = member();
+    let mut summary = Summary::of_generation(member.generation());
+    summary.add(&SpanFact { bits: 1, error: true, ..fact() });
+    let id = dropped(1);
+    let message = Message::Summary { id, due_in_ms: 0, trigger: Trigger::DecisionWait, waits: true, summary };
+    member.receive(MemberId(OTHER), ConfigMark(1), message, 100);
+    let followed = member.out().verdicts.iter().map(|followed| (followed.id, followed.verdict));
+    assert!(matches!(followed.collect::<Vec<_>>()[..], [(own, Verdict::Kept(_))] if own == id));
 }
