@@ -45,7 +45,7 @@ async fn the_sweeper_does_not_pause_while_bodies_are_to_be_compressed() {
     (0..30 * ROUND_COMPRESSIONS_MAX).for_each(|trace| _ = pipeline.send(large_span(trace as u128 + 1)).unwrap());
     let sweeper = tokio::spawn(run(Arc::clone(&pipeline), pulse.clone()));
     tokio::time::sleep(QUIET_ROUNDS as u32 * 2 * SWEEP_INTERVAL).await;
-    // The age of a body is that of the real clock.
+    #[expect(clippy::disallowed_methods, reason = "the age of a body is that of the real clock")]
     std::thread::sleep(Duration::from_millis(1_100));
     tokio::time::sleep(IDLE_INTERVAL + SWEEP_INTERVAL).await;
     assert!(longest_silence(&pulse, 1).await <= 2 * SWEEP_INTERVAL, "more are to be compressed");

@@ -58,7 +58,7 @@ struct Server {
 impl Server {
     async fn start(authority: &Authority, clients: Option<&Authority>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        write(folder.path(), &sign(&authority, 2049));
+        write(folder.path(), &sign(authority, 2049));
         let bound = Receiver::bind(&["127.0.0.1:0".to_owned()]).await.unwrap();
         let address = bound.local_addrs()[0];
         let bound = bound.behind(Some(load(folder.path(), clients).await.unwrap()));
@@ -234,7 +234,7 @@ async fn renewed_certificates_are_taken_and_broken_ones_are_not() {
         }
         let state = tls.state();
         tls.watched.reload(&metrics, |contents| state.replace(contents, &metrics)).await;
-        let config = client(roots(&expected), None, &[], &TLS13);
+        let config = client(roots(expected), None, &[], &TLS13);
         let (accepted, connected) =
             tokio::join!(async { state.accept(listener.accept().await.unwrap().0, &metrics).await }, async {
                 let mut stream = connect(address, config).await?;
