@@ -109,6 +109,15 @@ fn exit_codes_tell_a_failure_from_a_mistake() {
 }
 
 #[test]
+fn an_attribute_without_a_value_can_be_written_and_is_shown() {
+    let tests = "tests:\n  - {name: x, trace: 'api  GET  20ms  error a=null', expect: {verdict: kept, attributes: {a: \"\"}}}\n  \
+                 - {name: y, trace: 'api  GET  20ms  a=null', expect: {verdict: kept}}\n";
+    let (code, out, err) = run(&[("config.yaml", ""), ("a.test.yaml", tests)], &["test"]);
+    assert_eq!((code, err.as_str()), (1, ""), "{out}");
+    assert!(out.ends_with("1 passed, 1 failed\n") && out.contains("    api  GET  20ms a=null\n"), "{out}");
+}
+
+#[test]
 fn a_file_without_tests_is_named() {
     let files = [("config.yaml", PASSES), ("good.yaml", PASSES), ("empty.yaml", "tests: []\n")];
     let (code, out, err) = run(&files, &["test", "good.yaml", "empty.yaml"]);

@@ -126,6 +126,16 @@ impl Iterator for Recording {
 
     /// Returns the next request. After an error, reading goes on with the next segment.
     fn next(&mut self) -> Option<Self::Item> {
+        let next = self.read_next();
+        if let Some(Ok(_)) = next {
+            self.notes.remarks.count_request();
+        }
+        next
+    }
+}
+
+impl Recording {
+    fn read_next(&mut self) -> Option<io::Result<Recorded>> {
         match &mut self.source {
             Source::Directory(records) => records.next(&mut self.notes),
             Source::Stream(records, name) => {

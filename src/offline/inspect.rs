@@ -73,10 +73,9 @@ impl InspectedSpan {
     /// Returns the attributes of the span as they were sent.
     #[must_use]
     pub fn attributes(&self) -> Vec<(String, TextValue)> {
-        let text = |(key, value): (&[u8], _)| {
-            Some((String::from_utf8_lossy(key).into_owned(), TextValue::of_any_value(value)?))
-        };
-        Attributes::of_span(self.message()).iter().filter_map(text).collect()
+        let text =
+            |(key, value): (&[u8], _)| (String::from_utf8_lossy(key).into_owned(), TextValue::of_any_value(value));
+        Attributes::of_span(self.message()).iter().map(text).collect()
     }
 }
 

@@ -218,7 +218,6 @@ fn of_otlp(record: &[u8]) -> SinkSpan {
 }
 
 fn texts<'a>(attributes: impl Iterator<Item = (&'a [u8], view::AnyValue<'a>)>) -> Vec<(String, TextValue)> {
-    let text =
-        |(key, value): (&[u8], _)| Some((String::from_utf8_lossy(key).into_owned(), TextValue::of_any_value(value)?));
-    attributes.filter_map(text).collect()
+    let text = |(key, value): (&[u8], _)| (String::from_utf8_lossy(key).into_owned(), TextValue::of_any_value(value));
+    attributes.map(text).collect()
 }

@@ -1,5 +1,5 @@
 //! Values of attributes as people write and read them: `504`, `0.5`, `true`, `text`, `"504"`, `[1, 2]`, `{"a": 1}`,
-//! `base64:AQID`.
+//! `base64:AQID`, `null`.
 
 use std::fmt;
 
@@ -19,6 +19,8 @@ const BYTES: &str = "base64:";
 /// The value of an attribute, of any type that OTLP has.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TextValue {
+    /// No value: an `AnyValue` in which no field is set.
+    Empty,
     /// A string.
     String(String),
     /// A boolean.
@@ -50,7 +52,7 @@ impl TextValue {
                 SettingError::new(format!("{} is not valid JSON", quote(text)))
                     .help("texts, lists and maps are written as in JSON: `\"a\"`, `[1, 2]`, `{\"a\": 1}`")
             })?;
-            return TextValue::of_json(json);
+            return Ok(TextValue::of_json(json));
         }
         Ok(TextValue::of_scalar(text, ScalarType::of_plain(text)))
     }
@@ -79,44 +81,43 @@ impl TextValue {
             ScalarType::Bool(value) => TextValue::Bool(value),
             ScalarType::Int(value) => TextValue::Int(value),
             ScalarType::Float(value) => TextValue::Double(value),
-            ScalarType::Text | ScalarType::Null => TextValue::String(text.to_owned()),
+            ScalarType::Null => TextValue::Empty,
+            ScalarType::Text => TextValue::String(text.to_owned()),
         }
     }
 
-    fn of_json(json: Json) -> Result<Self, SettingError> {
-        Ok(match json {
-            Json::Null => return Err(SettingError::new("`null` is not a value").help("leave it out")),
+    fn of_json(json: Json) -> Self {
+        match json {
+            Json::Null => TextValue::Empty,
             Json::Bool(value) => TextValue::Bool(value),
             Json::Number(number) => match number.as_i64() {
                 Some(value) => TextValue::Int(value),
                 None => TextValue::Double(number.as_f64().unwrap_or(f64::NAN)),
             },
             Json::String(text) => TextValue::String(text),
-            Json::Array(items) => TextValue::List(items.into_iter().map(TextValue::of_json).collect::<Result<_, _>>()?),
+            Json::Array(items) => TextValue::List(items.into_iter().map(TextValue::of_json).collect()),
             Json::Object(entries) => {
-                let entries = entries.into_iter().map(|(key, value)| Ok((key, TextValue::of_json(value)?)));
-                TextValue::Map(entries.collect::<Read<_>>()?)
+                TextValue::Map(entries.into_iter().map(|(key, value)| (key, TextValue::of_json(value))).collect())
             }
-        })
+        }
     }
 
-    /// Returns the value of an encoded attribute; `None` if it is empty. Text that is not UTF-8 is mended.
+    /// Returns the value of an encoded attribute. Text that is not UTF-8 is mended.
     #[must_use]
-    pub fn of_any_value(value: AnyValue<'_>) -> Option<Self> {
+    pub fn of_any_value(value: AnyValue<'_>) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Some(match value {
-            AnyValue::Empty => return None,
+        match value {
+            AnyValue::Empty => TextValue::Empty,
             AnyValue::String(v) => TextValue::String(text(v)),
             AnyValue::Bool(v) => TextValue::Bool(v),
             AnyValue::Int(v) => TextValue::Int(v),
             AnyValue::Double(v) => TextValue::Double(v),
             AnyValue::Bytes(v) => TextValue::Bytes(v.to_vec()),
-            AnyValue::Array(v) => TextValue::List(v.iter().filter_map(TextValue::of_any_value).collect()),
+            AnyValue::Array(v) => TextValue::List(v.iter().map(TextValue::of_any_value).collect()),
             AnyValue::KeyValues(v) => {
-                let entries = v.iter().filter_map(|(key, value)| Some((text(key), TextValue::of_any_value(value)?)));
-                TextValue::Map(entries.collect())
+                TextValue::Map(v.iter().map(|(key, value)| (text(key), TextValue::of_any_value(value))).collect())
             }
-        })
+        }
     }
 
     /// Returns the bytes that the value takes on the heap.
@@ -125,7 +126,7 @@ impl TextValue {
         match self {
             TextValue::String(text) => text.len(),
             TextValue::Bytes(bytes) => bytes.len(),
-            TextValue::Bool(_) | TextValue::Int(_) | TextValue::Double(_) => 0,
+            TextValue::Empty | TextValue::Bool(_) | TextValue::Int(_) | TextValue::Double(_) => 0,
             TextValue::List(items) => items.iter().map(|item| size_of::<TextValue>() + item.heap_bytes()).sum(),
             TextValue::Map(entries) => entries
                 .iter()
@@ -138,6 +139,7 @@ impl TextValue {
     #[must_use]
     pub fn to_json(&self) -> Json {
         match self {
+            TextValue::Empty => Json::Null,
             TextValue::String(text) => Json::from(text.as_str()),
             TextValue::Bool(value) => Json::from(*value),
             TextValue::Int(value) => Json::from(*value),

@@ -117,3 +117,31 @@ async fn a_damaged_record_is_told_with_its_place_and_the_records_after_it_are_us
     let printed = spansieve(&["test", "--config", text(&config), text(&tests)]).await;
     assert!(printed.code == Some(1) && printed.stdout.contains(&place), "{printed:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn simulate_says_how_many_requests_lack_an_attribute() {
+    let directory = TempDir::new().unwrap();
+    let [config, whole, redacted] = ["config.yaml", "a.rec", "b.rec"].map(|name| directory.path().join(name));
+    std::fs::write(&config, "").unwrap();
+    write(&whole, &[(0, span(trace_id(false), "a")), (1, span(trace_id(false), "b"))]);
+    let mut remark = segment_header();
+    let header = remark.len();
+    put_record(&mut remark, RecordKind::Remark, 0, 0, br#"{"redacted":["http.route"],"hashed":["user"]}"#);
+    remark.extend_from_slice(&std::fs::read(&whole).unwrap()[header..]);
+    std::fs::write(&redacted, remark).unwrap();
+    let simulated = async |files: &[&Path]| {
+        let mut args = vec!["simulate", "--config", text(&config)];
+        args.extend(files.iter().map(|file| text(file)));
+        spansieve(&args).await.stdout
+    };
+    let out = simulated(&[&redacted]).await;
+    assert!(
+        out.contains("  The recording lacks these attributes, so conditions on them do not hold there: http.route\n")
+    );
+    let out = simulated(&[&whole, &redacted]).await;
+    let line = "  2 of the 4 requests lack these attributes, so conditions on them do not hold there: http.route\n";
+    assert!(
+        out.contains(line) && out.contains("  2 of the 4 requests have hashes of these attributes: user\n"),
+        "{out}"
+    );
+}

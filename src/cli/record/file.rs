@@ -12,6 +12,9 @@ const FILE_MODE: u32 = 0o600;
 /// The end of the name of a file that is not whole.
 const SUFFIX: &str = ".partial";
 
+/// The path that stands for standard output.
+const STDOUT: &str = "-";
+
 /// The reason why there can be no recording in the place that was named.
 #[derive(Debug, Error)]
 pub(super) enum FileError {
@@ -27,8 +30,14 @@ pub(super) enum FileError {
     /// The name is not that of a file.
     #[error("--out {}: name a file", .0.display())]
     NoName(PathBuf),
+    /// The name stands for standard output.
+    #[error(
+        "--out -: a recording is a file that gets its name once it is whole; name a file, or read /api/recording of the \
+         daemon with `curl -N`, whose answer is a recording without compression"
+    )]
+    Stdout,
     /// The system refuses.
-    #[error("cannot create {}: {cause}", path.display())]
+    #[error("cannot create {}: {cause}; give --out a place where this user may write", path.display())]
     Unusable {
         /// The file.
         path: PathBuf,
@@ -50,6 +59,9 @@ pub(super) struct PartialFile {
 impl PartialFile {
     /// Creates the file beside `path`.
     pub(super) fn create(path: &Path) -> Result<Self, FileError> {
+        if path == Path::new(STDOUT) {
+            return Err(FileError::Stdout);
+        }
         let Some(name) = path.file_name() else { return Err(FileError::NoName(path.to_owned())) };
         if fs::symlink_metadata(path).is_ok() {
             return Err(FileError::Exists(path.to_owned()));

@@ -16,7 +16,7 @@ use super::file::PartialFile;
 use crate::cli::progress::Progress;
 use crate::journal::format::{RecordKind, put_record, segment_header};
 use crate::journal::recording::{Recorded, Remark, StreamRecord, StreamRecords};
-use crate::settings::units::grouped;
+use crate::settings::units::{display_bytes, grouped};
 
 /// The level of the compression: fast enough for 100 MB a second on a core.
 const LEVEL: i32 = 3;
@@ -48,6 +48,18 @@ pub(super) enum WriterError {
     /// Nothing came.
     #[error("nothing was recorded: the daemon has sent nothing")]
     Nothing,
+    /// The file may not have as many bytes as one request.
+    #[error(
+        "nothing was recorded: --max-bytes {} has no room for a request; the first one takes up to {}: give --max-bytes \
+         more",
+        display_bytes(*bytes_max), display_bytes(*needed_bytes)
+    )]
+    NoRoom {
+        /// The most bytes of the file.
+        bytes_max: u64,
+        /// The bytes of a file with the first record that does not fit.
+        needed_bytes: u64,
+    },
     /// The bytes are not a recording.
     #[error("the answer is not a recording: {0}")]
     Foreign(String),
@@ -92,8 +104,8 @@ pub(super) struct Recorder {
 /// The result of writing a record.
 enum Fit {
     Written,
-    /// The file has no room for it.
-    Full,
+    /// The file has no room for it: it would need so many bytes.
+    Full(u64),
 }
 
 impl Recorder {
@@ -143,7 +155,10 @@ impl Recorder {
             };
             match self.record(&record, &mut sequence, &mut out).map_err(disk)? {
                 Fit::Written => self.show(out.file_bytes()),
-                Fit::Full => break,
+                Fit::Full(needed_bytes) if self.written.requests == 0 => {
+                    return Err(WriterError::NoRoom { bytes_max: self.bytes_max, needed_bytes });
+                }
+                Fit::Full(_) => break,
             }
         }
         self.written.file_bytes = out.finish().map_err(disk)?;
@@ -171,7 +186,7 @@ impl Recorder {
             StreamRecord::Remark(_) | StreamRecord::Other => return Ok(Fit::Written),
         }
         if !out.has_room_for(bytes.len() as u64)? {
-            return Ok(Fit::Full);
+            return Ok(Fit::Full(out.bytes_with(bytes.len() as u64)));
         }
         out.write(&bytes)?;
         self.written.received_bytes += bytes.len() as u64;
@@ -221,14 +236,18 @@ impl BoundedEncoder {
 
     /// Returns true if `bytes` more fit, even if they cannot be compressed.
     fn has_room_for(&mut self, bytes: u64) -> io::Result<bool> {
-        // What cannot be compressed grows by three bytes for each block of 128 KiB.
-        let largest = |bytes: u64| bytes + bytes / 1_024 + END_BYTES;
-        if self.unflushed > UNFLUSHED_BYTES_MAX || self.file_bytes() + largest(self.unflushed + bytes) > self.bytes_max
-        {
+        if self.unflushed > UNFLUSHED_BYTES_MAX || self.bytes_with(bytes) > self.bytes_max {
             self.encoder.flush()?;
             self.unflushed = 0;
         }
-        Ok(self.file_bytes() + largest(self.unflushed + bytes) <= self.bytes_max)
+        Ok(self.bytes_with(bytes) <= self.bytes_max)
+    }
+
+    /// Returns the most bytes of the file with `bytes` more.
+    fn bytes_with(&self, bytes: u64) -> u64 {
+        let more = self.unflushed + bytes;
+        // What cannot be compressed grows by three bytes for each block of 128 KiB.
+        self.file_bytes() + more + more / 1_024 + END_BYTES
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {

@@ -67,7 +67,14 @@ impl Recorded<'_> {
             self.seconds(),
             size(totals.bytes())
         );
-        let Remarks { requests_left_out, redacted, hashed } = self.remarks;
+        let Remarks { requests_left_out, redacted, redacted_requests, hashed, hashed_requests } = self.remarks;
+        let of = |requests: u64, all: &str, some: &str| {
+            if requests >= self.simulation.requests() {
+                all.to_owned()
+            } else {
+                format!("{} of the {} requests {some}", grouped(requests), grouped(self.simulation.requests()))
+            }
+        };
         let keys = |keys: &std::collections::BTreeSet<String>| {
             keys.iter().map(|key| shown(key.as_bytes())).collect::<Vec<_>>().join(", ")
         };
@@ -82,12 +89,14 @@ impl Recorded<'_> {
         if !redacted.is_empty() {
             let _ = writeln!(
                 text,
-                "  The recording lacks these attributes, so conditions on them do not hold: {}",
+                "  {} these attributes, so conditions on them do not hold there: {}",
+                of(*redacted_requests, "The recording lacks", "lack"),
                 keys(redacted)
             );
         }
         if !hashed.is_empty() {
-            let _ = writeln!(text, "  The recording has hashes of these attributes: {}", keys(hashed));
+            let have = of(*hashed_requests, "The recording has", "have");
+            let _ = writeln!(text, "  {have} hashes of these attributes: {}", keys(hashed));
         }
         if totals.rejected_spans() > 0 {
             let _ = writeln!(text, "  {} spans are invalid and were rejected.", grouped(totals.rejected_spans()));
@@ -106,7 +115,9 @@ impl Recorded<'_> {
             "seconds": self.seconds(),
             "requests_left_out": self.remarks.requests_left_out,
             "redacted": self.remarks.redacted,
+            "redacted_requests": self.remarks.redacted_requests,
             "hashed": self.remarks.hashed,
+            "hashed_requests": self.remarks.hashed_requests,
         })
     }
 }

@@ -63,8 +63,12 @@ pub struct Remarks {
     pub requests_left_out: u64,
     /// Keys of attributes that are left out of some requests.
     pub redacted: BTreeSet<String>,
+    /// The number of requests in which they are left out.
+    pub redacted_requests: u64,
     /// Keys of attributes whose values are hashed in some requests.
     pub hashed: BTreeSet<String>,
+    /// The number of requests in which they are hashed.
+    pub hashed_requests: u64,
 }
 
 impl Remarks {
@@ -77,8 +81,16 @@ impl Remarks {
         }
     }
 
+    /// Counts a request that follows the remarks so far.
+    pub(super) fn count_request(&mut self) {
+        self.redacted_requests += u64::from(!self.redacted.is_empty());
+        self.hashed_requests += u64::from(!self.hashed.is_empty());
+    }
+
     /// Adds the remarks of another recording.
     pub fn add_all(&mut self, other: &Remarks) {
+        self.redacted_requests += other.redacted_requests;
+        self.hashed_requests += other.hashed_requests;
         self.add(Remark {
             requests_left_out: other.requests_left_out,
             redacted: other.redacted.iter().cloned().collect(),

@@ -216,6 +216,7 @@ fn key_value((key, value): &(String, TextValue)) -> KeyValue {
 
 fn any_value(value: &TextValue) -> AnyValue {
     let value = match value {
+        TextValue::Empty => return AnyValue { value: None },
         TextValue::String(text) => Value::StringValue(text.clone()),
         TextValue::Bool(value) => Value::BoolValue(*value),
         TextValue::Int(value) => Value::IntValue(*value),

@@ -73,6 +73,9 @@ fn attributes_have_every_type() {
             TextValue::Map(vec![("a".into(), TextValue::Map(vec![("b".into(), TextValue::Int(1))]))]),
         ),
         ("base64:AQID", TextValue::Bytes(vec![1, 2, 3])),
+        ("null", TextValue::Empty),
+        ("\"null\"", string("null")),
+        ("[1, null]", TextValue::List(vec![TextValue::Int(1), TextValue::Empty])),
     ] {
         let trace = parse(&format!("api  x  1ms  key={written}  other=1"));
         assert_eq!(trace.spans[0].attributes[0].1, value, "{written}");

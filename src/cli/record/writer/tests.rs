@@ -109,7 +109,23 @@ fn files_that_exist_are_not_replaced() {
     let error = PartialFile::create(std::path::Path::new("/")).unwrap_err().to_string();
     assert!(error.contains("name a file"), "{error}");
     let error = PartialFile::create(&directory.path().join("none/out.rec")).unwrap_err().to_string();
-    assert!(error.contains("cannot create"), "{error}");
+    assert!(error.contains("cannot create") && error.contains("give --out a place"), "{error}");
+    let error = PartialFile::create(std::path::Path::new("-")).unwrap_err().to_string();
+    assert!(error.contains("name a file, or read /api/recording"), "{error}");
+}
+
+#[test]
+fn a_file_without_room_for_a_request_is_not_written() {
+    let noise = |_| (0..10_000).map(|_| fastrand::u8(..)).collect::<Vec<u8>>();
+    for bytes_max in [1, 100, 9_000] {
+        let directory = TempDir::new().unwrap();
+        let error = write(&directory, bytes_max, &answer(3, noise)).unwrap_err().to_string();
+        assert!(error.contains("has no room for a request"), "{error}");
+        assert_eq!(files(&directory), Vec::<String>::new());
+    }
+    let directory = TempDir::new().unwrap();
+    let error = write(&directory, 9_000, &answer(1, noise)).unwrap_err().to_string();
+    assert!(error.contains("--max-bytes 9000B") && error.contains("takes up to 10127B"), "{error}");
 }
 
 #[test]
