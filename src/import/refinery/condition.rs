@@ -189,7 +189,7 @@ impl Comparison<'_> {
             "trace.parent_id" if self.is_about_no_parent() => {
                 Ok(if self.operator == "=" { ROOT.to_owned() } else { format!("not {ROOT}") })
             }
-            "trace.parent_id" => self.of_path("parent_span_id.string", false),
+            "trace.parent_id" => self.parent(),
             "trace.trace_id" => self.of_path("trace_id.string", false),
             "trace.span_id" => self.of_path("span_id.string", false),
             "name" => self.of_path("name", false),
@@ -210,6 +210,19 @@ impl Comparison<'_> {
                 Ok(self.joined(&each))
             }
         }
+    }
+
+    /// Returns the condition on the id of the parent. A span without a parent does not have the field in Refinery, and the
+    /// text of its id is made of zeros here.
+    fn parent(&self) -> Result<String, String> {
+        let condition = self.of_path("parent_span_id.string", false)?;
+        Ok(match self.operator.as_str() {
+            // A rule names the id of a span, which is never that of zeros.
+            "=" => condition,
+            // These hold where the field is absent.
+            "not-in" | "does-not-contain" => format!("{ROOT} or {condition}"),
+            _ => format!("not {ROOT} and ({condition})"),
+        })
     }
 
     fn number(&self) -> Option<f64> {

@@ -85,6 +85,18 @@ fn conditions() {
             "{Field: trace.parent_id, Operator: '=', Value: 00f067aa0ba902b7}",
             "parent_span_id.string == \"00f067aa0ba902b7\"",
         ),
+        (
+            "{Field: trace.parent_id, Operator: '!=', Value: 00f067aa0ba902b7}",
+            "not IsRootSpan() and (parent_span_id.string != \"00f067aa0ba902b7\")",
+        ),
+        (
+            "{Field: trace.parent_id, Operator: matches, Value: '^(00.*)?$'}",
+            "not IsRootSpan() and (IsMatch(parent_span_id.string, \"^(00.*)?$\"))",
+        ),
+        (
+            "{Field: trace.parent_id, Operator: does-not-contain, Value: '00'}",
+            "IsRootSpan() or not IsMatch(parent_span_id.string, \"00\")",
+        ),
         ("{Field: root.name, Operator: '=', Value: x}", "IsRootSpan() and (name == \"x\")"),
         ("{Field: name, Operator: '=', Value: x}", "name == \"x\""),
         ("{Operator: has-root-span, Value: true}", "IsRootSpan()"),
