@@ -55,13 +55,23 @@ impl Paint {
 /// unset or empty.
 #[must_use]
 pub fn is_colored(is_terminal: bool) -> bool {
-    is_terminal && !forbids_colors(env::var_os("NO_COLOR").as_deref(), env::var_os("TERM").as_deref())
+    has_sequences(is_terminal) && !forbids_colors(env::var_os("NO_COLOR").as_deref())
 }
 
-/// Returns true if `NO_COLOR` is set and not empty (<https://no-color.org>), or if the terminal shows escape sequences as
-/// they are.
-fn forbids_colors(no_color: Option<&OsStr>, term: Option<&OsStr>) -> bool {
-    no_color.is_some_and(|value| !value.is_empty()) || term.is_some_and(|term| term == "dumb")
+/// Returns true if an output obeys escape sequences, such as one that clears a line: it is a terminal, and one that does not
+/// show them as they are.
+#[must_use]
+pub fn has_sequences(is_terminal: bool) -> bool {
+    is_terminal && !is_dumb(env::var_os("TERM").as_deref())
+}
+
+fn is_dumb(term: Option<&OsStr>) -> bool {
+    term.is_some_and(|term| term == "dumb")
+}
+
+/// Returns true if `NO_COLOR` is set and not empty (<https://no-color.org>).
+fn forbids_colors(no_color: Option<&OsStr>) -> bool {
+    no_color.is_some_and(|value| !value.is_empty())
 }
 
 #[cfg(test)]

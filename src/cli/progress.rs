@@ -6,6 +6,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::terminal::has_sequences;
+
 /// The time after which the progress is shown.
 const SHOWN_AFTER: Duration = Duration::from_secs(1);
 
@@ -15,11 +17,11 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// Goes to the beginning of the line, and clears it.
 const CLEAR: &str = "\r\x1b[K";
 
-/// A line on standard error about the progress, if that is a terminal. It is removed in the end.
+/// A line on standard error about the progress, if that is a terminal that can clear a line. It is removed in the end.
 #[derive(Debug)]
 pub(super) struct Progress<W: Write = io::Stderr> {
     out: RefCell<W>,
-    /// The time of the next change; `None` if the output is not a terminal.
+    /// The time of the next change; `None` if the output cannot clear a line.
     next: Cell<Option<Instant>>,
     is_shown: Cell<bool>,
 }
@@ -27,12 +29,12 @@ pub(super) struct Progress<W: Write = io::Stderr> {
 impl Progress {
     /// Begins with work that may take long.
     pub(super) fn begin() -> Self {
-        Progress::on(io::stderr(), io::stderr().is_terminal(), Instant::now())
+        Progress::on(io::stderr(), has_sequences(io::stderr().is_terminal()), Instant::now())
     }
 
     /// Does work that says nothing of its progress. Shows the seconds that it takes.
     pub(super) fn during<T>(what: &str, work: impl FnOnce() -> T) -> T {
-        if io::stderr().is_terminal() { Progress::begin().beside(what, work) } else { work() }
+        if has_sequences(io::stderr().is_terminal()) { Progress::begin().beside(what, work) } else { work() }
     }
 }
 

@@ -14,6 +14,7 @@ use super::validate::Format;
 use crate::api::answers::{PoliciesAnswer, PolicyCounts, ServiceCounts, ShadowCounts, TriggerCounts};
 use crate::settings::diagnostic::printable_start;
 use crate::settings::units::display_seconds;
+use crate::terminal::has_sequences;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -61,7 +62,7 @@ async fn watch(args: &TopArgs) -> Result<(), ClientError> {
     let daemon = DaemonClient::new(&args.daemon)?;
     let ask = || daemon.document::<PoliciesAnswer>("/api/policies");
     let mut before = ask().await?;
-    let clear = if io::stdout().is_terminal() && !args.once { CLEAR } else { "" };
+    let clear = if has_sequences(io::stdout().is_terminal()) && !args.once { CLEAR } else { "" };
     loop {
         tokio::time::sleep(Duration::from_secs(args.interval)).await;
         let after = ask().await?;

@@ -3,11 +3,17 @@ use super::*;
 #[test]
 fn an_empty_no_color_counts_as_unset() {
     for (value, expected) in [(None, false), (Some(""), false), (Some("1"), true), (Some("0"), true)] {
-        assert_eq!(forbids_colors(value.map(OsStr::new), Some(OsStr::new("xterm"))), expected, "{value:?}");
-        assert_eq!(forbids_colors(value.map(OsStr::new), None), expected, "{value:?}");
+        assert_eq!(forbids_colors(value.map(OsStr::new)), expected, "{value:?}");
     }
-    assert!(forbids_colors(None, Some(OsStr::new("dumb"))), "a terminal without colours");
     assert!(!is_colored(false), "a file is never coloured");
+}
+
+#[test]
+fn only_a_dumb_terminal_shows_sequences_as_they_are() {
+    for (term, expected) in [(None, false), (Some(""), false), (Some("xterm-256color"), false), (Some("dumb"), true)] {
+        assert_eq!(is_dumb(term.map(OsStr::new)), expected, "{term:?}");
+    }
+    assert!(!has_sequences(false), "a file has none");
 }
 
 #[test]
