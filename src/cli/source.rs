@@ -108,3 +108,6 @@ fn bounded(reader: impl Read) -> io::Result<Vec<u8>> {
     reader.take(FILE_BYTES_MAX as u64).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests;

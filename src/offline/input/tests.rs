@@ -165,6 +165,12 @@ fn a_missing_file_and_an_empty_directory_are_told_apart() {
     assert_eq!(error.help.as_deref(), Some("is the path right?"));
 }
 
+#[test]
+fn a_file_that_may_not_be_read_has_a_remedy() {
+    let error = InputError::unreadable("t.json", &io::ErrorKind::PermissionDenied.into());
+    assert!(error.help.is_some_and(|help| help.starts_with("let the user of this process read it")));
+}
+
 fn segment(directory: &TempDir, number: u64, contents: &[u8]) {
     std::fs::write(directory.path().join(OWNER.file_name(number)), contents).unwrap();
 }
