@@ -33,7 +33,7 @@ pub use self::observed::Observed;
 use self::parts::Core;
 use self::pipeline::Pipeline;
 use self::recovery::Opened;
-pub use self::reload::{Applied, ConfigFile, LoadConfig, ReloadError, Reloader};
+pub use self::reload::{Applied, ConfigFile, LoadConfig, ReloadError, Reloader, Unusable};
 use self::sink::Wiring;
 use crate::api::answers::ConfigAnswer;
 use crate::budget::Budget;

@@ -270,7 +270,9 @@ async fn the_file_of_the_configuration_is_followed() {
     assert_eq!(metric(&text, "spansieve_config_rejected", &[]), 1.0);
     assert_eq!(metric(&text, "spansieve_config_hash", &[]), hash);
     let ready = program.get("/readyz").await;
-    assert_eq!(ready, "ready\nthe configuration on disk is not in force: the log says why\n");
+    let (start, rest) = ready.split_once("/config.yaml: ").unwrap_or_else(|| panic!("{ready}"));
+    assert!(start.starts_with("ready\nthe configuration on disk is not in force: "), "{ready}");
+    assert_eq!(rest, "an error at 1:49; the log says why\n", "its place, and no value of the file");
 
     // Another policy, and an address that needs a restart.
     let second = config_with(&[ERRORS, CHECKOUT, BASELINE]).replacen("127.0.0.1:0", "127.0.0.1:1", 1);

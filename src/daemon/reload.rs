@@ -26,10 +26,11 @@ use crate::sampling::{CompileError, Policies};
 use crate::settings::Declared;
 use crate::settings::shown::ShownSetting;
 use crate::tail::settings::TailSampling;
+use crate::telemetry::health::RejectedConfig;
 use crate::telemetry::log::set_level;
 use crate::telemetry::{Health, Metrics};
 
-pub use file::{ConfigFile, LoadConfig};
+pub use file::{ConfigFile, LoadConfig, Unusable};
 
 /// The reason why a configuration is not applied. The earlier one stays in force.
 #[derive(Debug, Error)]
@@ -95,7 +96,7 @@ impl Reloader {
     /// Returns the configuration in force as the API shows it; `None` if the daemon was started without a text.
     pub(super) fn config(&self) -> Option<ConfigAnswer> {
         let shown = self.shown.lock().clone()?;
-        Some(ConfigAnswer { rejected: self.health.rejected_config(), ..shown })
+        Some(ConfigAnswer { rejected: self.health.rejected_config().map(|rejected| rejected.reason), ..shown })
     }
 
     /// Shows the settings of a configuration that was applied.
@@ -178,7 +179,7 @@ impl Reloader {
 
     /// Notes in metrics and health that the configuration with this hash is in force; with an error, that a later one
     /// cannot be used.
-    pub(super) fn note(&self, hash: u64, rejected: Option<String>) {
+    pub(super) fn note(&self, hash: u64, rejected: Option<RejectedConfig>) {
         self.metrics.config_rejected(rejected.is_some());
         if rejected.is_none() {
             self.metrics.config_hash(hash);

@@ -15,6 +15,15 @@ use super::pulse::{Pulse, SILENCE_MAX};
 /// gives up.
 const DISK_WAIT_MAX: Duration = Duration::from_secs(10);
 
+/// The reason why a configuration on disk is not in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RejectedConfig {
+    /// The file and the reason in full, which may quote the file.
+    pub reason: String,
+    /// The file, the kind of the problem and its place, without any value of the file.
+    pub kind: String,
+}
+
 /// Shared state behind `/livez`, `/readyz` and grpc.health.v1.
 #[derive(Debug, Default)]
 pub struct Health {
@@ -22,7 +31,7 @@ pub struct Health {
     stopping: AtomicBool,
     waits_for: Mutex<Option<String>>,
     obstacle: Mutex<Option<String>>,
-    rejected_config: Mutex<Option<String>>,
+    rejected_config: Mutex<Option<RejectedConfig>>,
     fleet: Mutex<Option<String>>,
     workers: Mutex<Vec<(&'static str, Pulse)>>,
 }
@@ -47,8 +56,8 @@ impl Health {
 
     /// Sets the reason why the configuration that is on disk now is not in force; `None` removes it. The daemon stays
     /// ready.
-    pub fn set_rejected_config(&self, reason: Option<String>) {
-        *self.rejected_config.lock() = reason;
+    pub fn set_rejected_config(&self, rejected: Option<RejectedConfig>) {
+        *self.rejected_config.lock() = rejected;
     }
 
     /// Sets the state of the fleet, one line. It has no effect on readiness: without the others, the daemon decides alone.
@@ -62,15 +71,9 @@ impl Health {
         self.fleet.lock().clone()
     }
 
-    /// Returns true if the configuration that is on disk now is not in force.
-    #[must_use]
-    pub fn has_rejected_config(&self) -> bool {
-        self.rejected_config.lock().is_some()
-    }
-
     /// Returns the reason why the configuration that is on disk now is not in force, if that is so.
     #[must_use]
-    pub fn rejected_config(&self) -> Option<String> {
+    pub fn rejected_config(&self) -> Option<RejectedConfig> {
         self.rejected_config.lock().clone()
     }
 

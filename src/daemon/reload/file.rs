@@ -12,6 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use super::{Applied, Reloader};
 use crate::config::Loaded;
 use crate::receiver::{FileReader, FileStamps};
+use crate::telemetry::health::RejectedConfig;
 use crate::telemetry::metrics::Reload as ReloadOutcome;
 
 /// Time between two looks at the file's date, size and number. A change is in force within a second or two.
@@ -28,7 +29,23 @@ const LOGGED_CHARS_MAX: usize = 4_000;
 const SHOWN_CHARS_MAX: usize = 1_000;
 
 /// Reads the text of a configuration. It may read other files. The error is for the operator.
-pub type LoadConfig = Arc<dyn Fn(&str) -> Result<Loaded, String> + Send + Sync>;
+pub type LoadConfig = Arc<dyn Fn(&str) -> Result<Loaded, Unusable> + Send + Sync>;
+
+/// The reason why a configuration cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unusable {
+    /// The reason in full. It may quote the file.
+    pub reason: String,
+    /// The kind of the problem and its place, without any value of the file.
+    pub kind: String,
+}
+
+impl From<String> for Unusable {
+    /// Returns the reason of a configuration that can be read.
+    fn from(reason: String) -> Self {
+        Unusable { reason, kind: "it cannot be used".to_owned() }
+    }
+}
 
 /// The file of the configuration in force.
 pub struct ConfigFile {
@@ -84,7 +101,8 @@ impl ConfigFile {
         if !self.is_due(is_asked).await {
             return;
         }
-        let read = self.reader.read().await.map_err(|error| error.to_string());
+        let unreadable = |error: String| Unusable { reason: error, kind: "it cannot be read".to_owned() };
+        let read = self.reader.read().await.map_err(|error| unreadable(error.to_string()));
         let text = read.map(|mut contents| contents.pop().unwrap_or_default());
         let hash = text.as_ref().ok().map(|text| config_hash(text));
         if hash.is_some() && hash == self.seen && !is_asked {
@@ -117,13 +135,13 @@ impl ConfigFile {
         is_due
     }
 
-    async fn apply(&self, text: Vec<u8>, reloader: &Reloader) -> Result<Applied, String> {
+    async fn apply(&self, text: Vec<u8>, reloader: &Reloader) -> Result<Applied, Unusable> {
         let load = Arc::clone(&self.load);
         // Loading reads the files that the configuration names.
         let load = tokio::task::spawn_blocking(move || {
             let text = String::from_utf8(text).map_err(|_| "it is not UTF-8 text".to_owned())?;
             // An empty configuration is valid, but an empty file in place of one that was not is a mistake.
-            if text.trim().is_empty() { Err("the file is empty".to_owned()) } else { load(&text) }
+            if text.trim().is_empty() { Err("the file is empty".to_owned().into()) } else { load(&text) }
         });
         let Loaded { settings, shown, .. } = load.await.map_err(|error| error.to_string())??;
         let applied = reloader.apply(settings).await.map_err(|error| error.to_string())?;
@@ -131,7 +149,7 @@ impl ConfigFile {
         Ok(applied)
     }
 
-    fn report(&mut self, applied: Result<Applied, String>, hash: u64, is_asked: bool, reloader: &Reloader) {
+    fn report(&mut self, applied: Result<Applied, Unusable>, hash: u64, is_asked: bool, reloader: &Reloader) {
         let (path, config_hash) = (self.path.display().to_string(), hash);
         match applied {
             Ok(Applied { changed, needs_restart }) => {
@@ -145,9 +163,10 @@ impl ConfigFile {
                     tracing::warn!(keys, "The configuration has changes that need a restart. They are not in force.");
                 }
             }
-            Err(error) => {
-                let error = cut(&error, LOGGED_CHARS_MAX);
-                reloader.note(hash, Some(cut(&format!("{path}: {error}"), SHOWN_CHARS_MAX)));
+            Err(Unusable { reason, kind }) => {
+                let error = cut(&reason, LOGGED_CHARS_MAX);
+                let reason = cut(&format!("{path}: {error}"), SHOWN_CHARS_MAX);
+                reloader.note(hash, Some(RejectedConfig { reason, kind: format!("{path}: {kind}") }));
                 if self.failure.as_ref() != Some(&error) || is_asked {
                     reloader.metrics.config_reloaded(ReloadOutcome::Failed);
                     tracing::error!(path, "The configuration cannot be used. The earlier one stays in force. {error}");

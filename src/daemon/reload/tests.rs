@@ -182,7 +182,9 @@ async fn the_api_shows_what_is_in_force() {
     let shown = reloader.config().unwrap();
     assert_eq!((shown.needs_restart, shown.rejected), (vec!["otlp.listen".to_owned()], None));
     assert_eq!(keys(), keys_before, "in the order of the reference");
-    reloader.note(1, Some("c.yaml: 1:1: unknown key".to_owned()));
+    let rejected =
+        RejectedConfig { reason: "c.yaml: 1:1: unknown key".to_owned(), kind: "c.yaml: an error at 1:1".to_owned() };
+    reloader.note(1, Some(rejected));
     assert_eq!(reloader.config().unwrap().rejected.as_deref(), Some("c.yaml: 1:1: unknown key"));
 }
 
@@ -203,7 +205,7 @@ impl Looked {
         let counted = Arc::clone(&loads);
         let load = move |text: &str| {
             counted.fetch_add(1, Relaxed);
-            load(text)
+            load(text).map_err(Unusable::from)
         };
         let file = ConfigFile::loaded(path.to_path_buf(), first, Arc::new(load));
         Looked { path, file, reloader: reloader(first), loads }
@@ -235,7 +237,7 @@ async fn a_file_that_could_not_be_used_is_tried_again_once_a_minute() {
     assert_eq!(looked.looks(10).await, 1);
     is_right.store(true, Relaxed);
     assert_eq!((looked.looks(60).await, labels(&looked.reloader)), (2, vec!["bb".to_owned()]));
-    assert!(!looked.reloader.health.has_rejected_config());
+    assert!(!looked.reloader.health.rejected_config().is_some());
     assert_eq!(looked.looks(120).await, 2, "it is the same");
 }
 

@@ -324,13 +324,13 @@ fn liveness(health: &Health, now: Instant) -> (StatusCode, String) {
 /// see the metrics get them.
 fn readiness(health: &Health, shows_details: bool) -> (StatusCode, String) {
     if health.is_ready() {
-        // The reason may quote the file, and this page asks for no token.
-        let details = match shows_details && health.has_rejected_config() {
-            true => "the configuration on disk is not in force: the log says why\n",
-            false => "",
-        };
+        // The full reason may quote the file, and this page asks for no token.
+        let rejected = health.rejected_config().filter(|_| shows_details);
+        let details = rejected.map_or_else(String::new, |rejected| {
+            format!("the configuration on disk is not in force: {}; the log says why\n", rejected.kind)
+        });
         let fleet = health.fleet().filter(|_| shows_details).map(|state| state + "\n").unwrap_or_default();
-        return (StatusCode::OK, "ready\n".to_owned() + details + &fleet);
+        return (StatusCode::OK, "ready\n".to_owned() + &details + &fleet);
     }
     let why = match health.waits_for() {
         _ if health.is_stopping() => "stopping".to_owned(),

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::telemetry::Pulse;
+use crate::telemetry::health::RejectedConfig;
 
 #[tokio::test(start_paused = true)]
 async fn livez_fails_while_a_worker_is_wedged() {
@@ -25,8 +26,12 @@ fn readiness_details_are_shown_only_where_metrics_are() {
     let (status, hidden) = readiness(&health, false);
     assert!(status == UNREADY && hidden.starts_with("not ready: the log says why") && !hidden.contains("secrets"));
     health.set_ready();
-    health.set_rejected_config(Some("config.yaml: `s3cret` is not a size".to_owned()));
+    health.set_rejected_config(Some(RejectedConfig {
+        reason: "config.yaml: 3:7: `s3cret` is not a size".to_owned(),
+        kind: "config.yaml: an error at 3:7".to_owned(),
+    }));
     let (status, shown) = readiness(&health, true);
-    assert!(status == StatusCode::OK && shown.contains("not in force") && !shown.contains("s3cret"), "{shown}");
+    let expected = "ready\nthe configuration on disk is not in force: config.yaml: an error at 3:7; the log says why\n";
+    assert_eq!((status, shown.as_str()), (StatusCode::OK, expected));
     assert_eq!(readiness(&health, false), (StatusCode::OK, "ready\n".to_owned()));
 }
