@@ -131,7 +131,11 @@ pub struct SettingAnswer {
 pub enum ValueAnswer {
     /// No value.
     Nothing(()),
-    /// One value.
+    /// True or false.
+    Bool(bool),
+    /// A number.
+    Number(serde_json::Number),
+    /// Another value, such as a time or a size.
     Text(String),
     /// A list of values.
     List(Vec<String>),
@@ -173,6 +177,10 @@ impl SettingAnswer {
         };
         let value = match &shown.value {
             ShownValue::Nothing => ValueAnswer::Nothing(()),
+            ShownValue::Bool(value) => ValueAnswer::Bool(*value),
+            ShownValue::Number(digits) => {
+                digits.parse().map_or_else(|_| ValueAnswer::Text(digits.clone()), ValueAnswer::Number)
+            }
             ShownValue::Text(text) => ValueAnswer::Text(text.clone()),
             ShownValue::List(items) => ValueAnswer::List(items.clone()),
         };

@@ -70,6 +70,8 @@ fn origin(setting: &SettingAnswer, source: &str) -> String {
 fn value(value: &ValueAnswer) -> String {
     match value {
         ValueAnswer::Nothing(()) => "none".to_owned(),
+        ValueAnswer::Bool(value) => value.to_string(),
+        ValueAnswer::Number(number) => number.to_string(),
         ValueAnswer::Text(text) => printable(text),
         ValueAnswer::List(items) => {
             format!("[{}]", items.iter().map(|item| printable(item)).collect::<Vec<_>>().join(", "))

@@ -65,3 +65,30 @@ fn every_value_stays_on_one_line() {
         assert_eq!(printable(text), expected);
     }
 }
+
+#[test]
+fn a_default_in_a_reference_is_from_the_file() {
+    let shown = shown("memory: {limit: '${env:LIMIT:-1GiB}'}\ntail_sampling: {decision_wait: '${env:WAIT:-9s}'}\n");
+    assert!(shown.contains("memory.limit = 1GiB  (c.yaml:1)\n"), "{shown}");
+    assert!(shown.contains("tail_sampling.decision_wait = 7s  (c.yaml:2, environment)\n"), "{shown}");
+}
+
+#[test]
+fn values_have_their_types_in_json() {
+    let text = "tail_sampling:\n  spans_max: 5_000\n  policies:\n    - {name: '17', type: rare}\n    - {name: b, type: latency, latency: {threshold_ms: 250}}\n";
+    let loaded = load(text, &|_| None).unwrap();
+    let json = serde_json::to_value(ConfigAnswer::new("c.yaml".to_owned(), &loaded.shown)).unwrap();
+    let value = |key: &str| {
+        let settings = json["settings"].as_array().unwrap();
+        settings.iter().find(|setting| setting["key"] == key).unwrap_or_else(|| panic!("{key}: {json:#}"))["value"]
+            .clone()
+    };
+    assert_eq!(value("otlp.reflection"), false);
+    assert_eq!(value("tail_sampling.spans_max"), 5_000);
+    assert_eq!(value("tail_sampling.policies[0].name"), "17");
+    assert_eq!(value("tail_sampling.policies[1].latency.threshold_ms"), 250);
+    assert_eq!(value("tail_sampling.policies[1].latency.upper_threshold_ms"), 0, "a default");
+    assert_eq!(value("tail_sampling.policies[1].latency.thresholds"), serde_json::json!([]));
+    assert_eq!(value("tail_sampling.policies[1].latency.key"), serde_json::json!(["service", "route"]));
+    assert_eq!(value("tail_sampling.decision_wait"), "10s");
+}

@@ -69,6 +69,6 @@ pub(super) fn ended(loaded: &Loaded, text: &str, now_s: u64) -> Vec<Diagnostic> 
 fn shown_text(setting: &ShownSetting) -> Option<&str> {
     match &setting.value {
         ShownValue::Text(text) => Some(text),
-        ShownValue::Nothing | ShownValue::List(_) => None,
+        ShownValue::Nothing | ShownValue::Bool(_) | ShownValue::Number(_) | ShownValue::List(_) => None,
     }
 }

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span};
 
-use super::expand::{Env, expand};
+use super::expand::{Env, Expanded, expand};
 use super::quotes::{LongQuote, long_quote};
 use crate::settings::diagnostic::{Diagnostic, Position, SettingError, quote};
 use crate::settings::node::{Node, NodeKey, NodeValue, Quotes, ScalarNode, ScalarType};
@@ -169,15 +169,23 @@ impl NodeBuilder<'_> {
         let written = (expanded && self.env.is_some() && text.contains("${")).then(|| text.clone());
         let text = match self.env.filter(|_| expanded) {
             Some(env) => expand(&text, env, EXPANDED_BYTES_MAX - self.expanded_bytes),
-            None => Ok(text),
+            None => Ok(Expanded { text, is_from_environment: false }),
         };
         match text {
-            Ok(text) => {
+            Ok(Expanded { text, is_from_environment }) => {
                 self.expanded_bytes += if expanded && self.env.is_some() { text.len() } else { 0 };
                 let kind = if style == ScalarStyle::Plain { ScalarType::of_plain(&text) } else { ScalarType::Text };
                 let is_literal = style == ScalarStyle::Literal && !expanded;
                 let block = if is_literal { block_start(self.text, &text, at) } else { None };
-                NodeValue::Scalar(ScalarNode { text, kind, expanded, written, quotes: quotes(style), block })
+                NodeValue::Scalar(ScalarNode {
+                    text,
+                    kind,
+                    expanded,
+                    is_from_environment,
+                    written,
+                    quotes: quotes(style),
+                    block,
+                })
             }
             Err(fault) => {
                 self.problems.push(fault.error(at));

@@ -8,9 +8,17 @@ use crate::settings::diagnostic::{SettingError, quote};
 /// Looks up an environment variable.
 pub(super) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
+/// A text whose references are replaced.
+pub(super) struct Expanded {
+    pub(super) text: String,
+    /// True if a variable was set, so that a part of the text is not from the file.
+    pub(super) is_from_environment: bool,
+}
+
 /// Returns `text` with its references replaced; at most `bytes_max` long.
-pub(super) fn expand(text: &str, env: Env<'_>, bytes_max: usize) -> Result<String, SettingError> {
+pub(super) fn expand(text: &str, env: Env<'_>, bytes_max: usize) -> Result<Expanded, SettingError> {
     let mut out = String::with_capacity(text.len());
+    let mut is_from_environment = false;
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
         out.push_str(before);
@@ -19,7 +27,9 @@ pub(super) fn expand(text: &str, env: Env<'_>, bytes_max: usize) -> Result<Strin
             escaped
         } else if let Some(reference) = after.strip_prefix('{') {
             let (body, after) = reference.split_once('}').ok_or_else(unclosed)?;
-            out.push_str(&lookup(body, env)?);
+            let (value, is_set) = lookup(body, env)?;
+            out.push_str(&value);
+            is_from_environment |= is_set;
             after
         } else {
             out.push('$');
@@ -29,7 +39,7 @@ pub(super) fn expand(text: &str, env: Env<'_>, bytes_max: usize) -> Result<Strin
     }
     out.push_str(rest);
     refuse_beyond(bytes_max, &out)?;
-    Ok(out)
+    Ok(Expanded { text: out, is_from_environment })
 }
 
 fn refuse_beyond(bytes_max: usize, text: &str) -> Result<(), SettingError> {
@@ -39,8 +49,9 @@ fn refuse_beyond(bytes_max: usize, text: &str) -> Result<(), SettingError> {
     Err(SettingError::new(format!("the environment makes this longer than {bytes_max} bytes")))
 }
 
-/// Returns the value of `env:NAME` or `env:NAME:-default`. As in the Collector, a variable that is set but empty is empty.
-fn lookup(body: &str, env: Env<'_>) -> Result<String, SettingError> {
+/// Returns the value of `env:NAME` or `env:NAME:-default`, and true if the variable is set. As in the Collector, a variable
+/// that is set but empty is empty.
+fn lookup(body: &str, env: Env<'_>) -> Result<(String, bool), SettingError> {
     let Some(reference) = body.strip_prefix("env:") else {
         let fault = SettingError::new(format!(
             "{} is not a valid reference to an environment variable",
@@ -53,7 +64,8 @@ fn lookup(body: &str, env: Env<'_>) -> Result<String, SettingError> {
         let fault = SettingError::new(format!("{} is not a valid name of an environment variable", quote(name)));
         return Err(fault.help("a name is made of letters, digits and `_`, and does not start with a digit"));
     }
-    env(name).or_else(|| default.map(str::to_owned)).ok_or_else(|| {
+    let value = env(name).map(|value| (value, true));
+    value.or_else(|| default.map(|default| (default.to_owned(), false))).ok_or_else(|| {
         let fault = SettingError::new(format!("the environment variable `{name}` is not set"));
         fault.help(format!("set it, or give a default: `${{env:{name}:-default}}`"))
     })

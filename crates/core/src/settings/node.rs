@@ -45,8 +45,10 @@ pub struct ScalarNode {
     pub text: String,
     /// The type that the text has without quotes; text, if it has quotes.
     pub kind: ScalarType,
-    /// True if part of the text comes from the environment, so that quotes do not tell the type.
+    /// True if the text has references to the environment, so that quotes do not tell the type.
     pub(crate) expanded: bool,
+    /// True if a variable of these references is set. Otherwise the text is that of their defaults.
+    pub(crate) is_from_environment: bool,
     /// The text as it is written, if part of it comes from the environment.
     pub written: Option<String>,
     /// The quotes around the text.

@@ -23,7 +23,11 @@ pub struct ShownSetting {
 pub enum ShownValue {
     /// No value: the feature is off, or the daemon finds the value out at the start.
     Nothing,
-    /// A value as it could be written.
+    /// True or false.
+    Bool(bool),
+    /// A number in decimal digits.
+    Number(String),
+    /// Another value as it could be written.
     Text(String),
     /// A list of values as they could be written.
     List(Vec<String>),
@@ -44,7 +48,7 @@ impl Origin {
     fn of(node: Option<&Node>) -> Self {
         let Some(node) = node else { return Origin::Default };
         let is_expanded = match &node.value {
-            NodeValue::Scalar(ScalarNode { expanded, .. }) => *expanded,
+            NodeValue::Scalar(ScalarNode { is_from_environment, .. }) => *is_from_environment,
             NodeValue::Seq(items) => items.iter().any(|item| matches!(Origin::of(Some(item)), Origin::Environment(_))),
             NodeValue::Map(_) | NodeValue::Broken => false,
         };
@@ -93,7 +97,8 @@ impl<'a> ShownKey<'a> {
     /// Adds a value. `None` stands for one that has no text of its own: it is shown as it is written.
     pub fn value(self, shown: Option<String>) {
         let Some(shown) = shown.filter(|_| !self.is_secret()) else { return self.written() };
-        let value = ShownValue::Text(unquoted(&shown));
+        let setting = setting(self.declared, &self.path);
+        let value = typed(setting.map(|setting| &setting.shape), unquoted(&shown));
         self.out.push(ShownSetting { key: self.path, value, origin: Origin::of(self.node) });
     }
 
@@ -137,7 +142,7 @@ impl Walk<'_> {
         let Walk { declared, out } = self;
         let found = setting(declared, declared_path);
         let Some(node) = node else {
-            let value = found.map_or(ShownValue::Nothing, |setting| of_preset(&setting.preset));
+            let value = found.map_or(ShownValue::Nothing, of_preset);
             out.push(ShownSetting { key: path.to_owned(), value, origin: Origin::Default });
             return;
         };
@@ -158,7 +163,7 @@ impl Walk<'_> {
             NodeValue::Map(_) => Walk { declared, out }.section(path, inner, node, is_secret),
             NodeValue::Scalar(_) | NodeValue::Broken => {
                 let shown = if is_secret { Some(MASK.to_owned()) } else { scalar(node) };
-                let value = shown.map_or(ShownValue::Nothing, ShownValue::Text);
+                let value = shown.map_or(ShownValue::Nothing, |text| typed(found.map(|found| &found.shape), text));
                 out.push(ShownSetting { key: path.to_owned(), value, origin: Origin::of(Some(node)) });
             }
         }
@@ -186,7 +191,7 @@ impl Walk<'_> {
             let name = setting.path.rsplit('.').next().unwrap_or_default();
             let is_written = entries.iter().any(|(key, _)| key.name == name);
             if let (Preset::Value(_), false) = (&setting.preset, is_written) {
-                let value = of_preset(&setting.preset);
+                let value = of_preset(setting);
                 out.push(ShownSetting { key: join(path, name), value, origin: Origin::Default });
             }
         }
@@ -206,11 +211,30 @@ fn of_like(shape: &Shape) -> Option<&'static str> {
     }
 }
 
-fn of_preset(preset: &Preset) -> ShownValue {
-    match preset {
-        Preset::Value(value) => ShownValue::Text(unquoted(value)),
+fn of_preset(setting: &Setting) -> ShownValue {
+    match &setting.preset {
+        Preset::Value(value) => match value.strip_prefix('[').and_then(|value| value.strip_suffix(']')) {
+            Some("") => ShownValue::List(Vec::new()),
+            Some(items) => ShownValue::List(items.split(", ").map(unquoted).collect()),
+            None => typed(Some(&setting.shape), unquoted(value)),
+        },
         Preset::Words(words) => ShownValue::Text((*words).to_owned()),
         Preset::None | Preset::Required | Preset::RequiredByType => ShownValue::Nothing,
+    }
+}
+
+/// Returns the value of a setting of this shape with this text.
+fn typed(shape: Option<&Shape>, text: String) -> ShownValue {
+    match shape {
+        Some(Shape::OrNothing(shape)) => typed(Some(shape), text),
+        Some(Shape::Boolean) => text.to_ascii_lowercase().parse().map_or(ShownValue::Text(text), ShownValue::Bool),
+        Some(Shape::Integer(..) | Shape::Number(..) | Shape::Percentage(..)) => {
+            let digits = text.replace('_', "");
+            let is_decimal = digits.chars().all(|c| c.is_ascii_digit() || "-.".contains(c));
+            let is_number = is_decimal && digits.parse::<f64>().is_ok();
+            if is_number { ShownValue::Number(digits) } else { ShownValue::Text(text) }
+        }
+        _ => ShownValue::Text(text),
     }
 }
 
