@@ -62,6 +62,17 @@ fn pages(directory: &Path) -> io::Result<()> {
 /// `out` cannot be written.
 fn page(command: &Command, out: &mut dyn Write) -> io::Result<()> {
     let man = Man::new(command.clone());
+    let mut text = Vec::new();
+    sections(command, &man, &mut text)?;
+    // Each section begins with the same definitions. One at the start of the page is enough.
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let definitions: String = text.split_inclusive('\n').take_while(|line| !line.starts_with(".TH")).collect();
+    let rest = text.replace(&definitions, "");
+    out.write_all(format!("{definitions}{rest}").as_bytes())
+}
+
+/// Writes the sections of a man page, each with its definitions.
+fn sections(command: &Command, man: &Man, out: &mut Vec<u8>) -> io::Result<()> {
     man.render_title(out)?;
     man.render_name_section(out)?;
     man.render_synopsis_section(out)?;

@@ -19,6 +19,7 @@ fn there_is_a_man_page_for_the_program_and_for_each_subcommand() {
     let mut page = Vec::new();
     super::page(&Cli::command(), &mut page).unwrap();
     let page = String::from_utf8(page).unwrap();
+    assert_eq!(page.matches(".ds Aq \\(aq").count(), 1, "the definitions are at the start alone: {page}");
     assert!(page.contains(".TH spansieve 1") && page.contains("validate"), "{page}");
 
     let directory = tempfile::tempdir().unwrap();
