@@ -133,5 +133,5 @@ fn the_documented_import_prints_what_the_page_says() {
         let shown = fences[index + 1].lines.join("\n");
         assert_eq!(result.trim_end(), shown, "the result of the import, which stands after the commands");
     }
-    assert_eq!(commands, 2);
+    assert_eq!(commands, 3);
 }

@@ -1,7 +1,8 @@
 //! The transcripts of `docs/validating.md` are what the program prints.
 //!
 //! A fence marked `yaml` (or `yaml with warnings`) is the file `config.yaml` of the commands below it. A fence marked
-//! `console` has a command after `$ `, and then its output: standard error before standard output.
+//! `console` has a command after `$ `, and then its output: standard error before standard output. After the command,
+//! `| head -n N` leaves only the first lines of standard output.
 //!
 //! `SPANSIEVE_WRITE_REFERENCE=1 cargo test --test integration validating` writes the output anew.
 #![allow(clippy::unwrap_used)]
@@ -16,6 +17,10 @@ const DOCUMENT: &str = "docs/validating.md";
 fn printed(config: &str, command: &str) -> String {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("config.yaml"), config).unwrap();
+    let (command, lines) = match command.split_once(" | head -n ") {
+        Some((command, lines)) => (command, lines.parse().unwrap()),
+        None => (command, usize::MAX),
+    };
     let mut words = command.split_whitespace();
     assert_eq!(words.next(), Some("spansieve"), "{command}");
     let output = Command::new(env!("CARGO_BIN_EXE_spansieve"))
@@ -24,7 +29,9 @@ fn printed(config: &str, command: &str) -> String {
         .env_remove("SPANSIEVE_CONFIG")
         .output()
         .unwrap();
-    String::from_utf8([output.stderr, output.stdout].concat()).unwrap()
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let head: String = stdout.split_inclusive('\n').take(lines).collect();
+    String::from_utf8(output.stderr).unwrap() + &head
 }
 
 /// Returns the document with the output of each command as it is now, and the number of commands.

@@ -71,6 +71,26 @@ fn rules_of_refinery() {
 }
 
 #[test]
+fn rules_with_every_operator_and_every_sampler() {
+    check_golden("refinery-complete", Some("rules"));
+    let text = std::fs::read_to_string(fixtures().join("refinery-complete.yaml")).unwrap();
+    for environment in ["__default__", "dynamic", "ema", "throughput", "windowed", "total"] {
+        let imported =
+            import(&text, "rules.yaml", Some(environment), &|_| Err(io::ErrorKind::NotFound.into())).unwrap();
+        let policies = loaded(&imported).settings.tail_sampling.policies;
+        assert_eq!(policies.len(), 1, "{environment}: {}", imported.text);
+    }
+}
+
+#[test]
+fn policies_of_every_type_of_the_collector() {
+    check_golden("collector-policies", None);
+    let text = std::fs::read_to_string(fixtures().join("collector-policies.yaml")).unwrap();
+    let imported = imported(&text).unwrap();
+    assert_eq!(loaded(&imported).settings.tail_sampling.policies.len(), 20, "{}", imported.text);
+}
+
+#[test]
 fn files_of_neither_program_are_refused_with_a_remedy() {
     for (text, expected) in [
         ("", "1:1: the file is empty"),

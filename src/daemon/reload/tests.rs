@@ -237,7 +237,7 @@ async fn a_file_that_could_not_be_used_is_tried_again_once_a_minute() {
     assert_eq!(looked.looks(10).await, 1);
     is_right.store(true, Relaxed);
     assert_eq!((looked.looks(60).await, labels(&looked.reloader)), (2, vec!["bb".to_owned()]));
-    assert!(!looked.reloader.health.rejected_config().is_some());
+    assert!(looked.reloader.health.rejected_config().is_none());
     assert_eq!(looked.looks(120).await, 2, "it is the same");
 }
 
