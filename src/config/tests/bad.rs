@@ -128,6 +128,19 @@ fn environment() {
             "otlp:\n  listen: ['${env:NOPE}:1', '${env:ALSO_NOT}:2']\n  max_request_bytes: ${env:NOPE}\n",
             "2:12+15 the environment variable `NOPE` is not set\n2:29+19 the environment variable `ALSO_NOT` is not set\n3:22+11 the environment variable `NOPE` is not set",
         ),
+        // Nothing else is wrong with what needs the variable.
+        (
+            "export: {api: otlp, endpoint: 'http://tempo:4317', headers: {x-key: '${env:NOPE}'}}\n",
+            "1:69+13 the environment variable `NOPE` is not set",
+        ),
+        (
+            "tail_sampling:\n  policies:\n    - {name: a, type: ottl_condition, ottl_condition: {span: ['${env:NOPE}']}}\n",
+            "3:63+13 the environment variable `NOPE` is not set",
+        ),
+        (
+            "tail_sampling:\n  policies:\n    - {name: errors, type: error}\n    - name: d\n      type: drop\n      drop:\n        drop_sub_policy: [{type: not, not: {not_sub_policy: {type: ottl_condition, ottl_condition: {span: ['${env:NOPE}']}}}}]\n",
+            "7:108+13 the environment variable `NOPE` is not set",
+        ),
         ("memory:\n  limit: ${PORT}\n", "2:10+7 `${PORT}` is not a valid reference to an environment variable"),
         ("memory:\n  limit: ${file:x}\n", "2:10+9 `${file:x}` is not a valid reference to an environment variable"),
         ("memory:\n  limit: ${env:PORT\n", "2:10+10 `${` without `}`"),

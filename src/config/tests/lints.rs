@@ -317,6 +317,10 @@ fn limits_below_one_trace() {
         ),
         ("tail_sampling: {spans_max: 100, policies: [{name: a, type: span_count, span_count: {min_spans: 100}}]}", ""),
         (
+            "tail_sampling: {spans_max: 100, shadow: {policies: [{name: a, type: span_count, span_count: {min_spans: 101}}]}}",
+            "1:60+1 warning: `min_spans: 101` is more than `spans_max`: a trace is decided when it has 100 spans",
+        ),
+        (
             "tail_sampling: {rescue: {max_bytes: 100}}",
             "1:37+3 warning: 100 bytes are less than one span: no trace can be rescued",
         ),

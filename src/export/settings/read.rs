@@ -113,7 +113,7 @@ fn endpoint(section: &mut Section<'_>, export: &mut Export) {
 
 /// Reads the headers of calls.
 pub(crate) fn headers(section: &mut Section<'_>, headers: &mut HeaderMap) {
-    for (key, node) in section.own_entries("headers") {
+    for (key, node) in section.own_entries("headers").iter().filter(|(_, node)| !node.has_broken()) {
         let header = header_name(&key.name).map_err(|fault| (key.at, fault)).and_then(|name| {
             if headers.contains_key(&name) {
                 return Err((key.at, SettingError::new(format!("the header {} is given twice", quote(&key.name)))));

@@ -193,6 +193,17 @@ impl Node {
         items.iter().map(Rc::as_ref)
     }
 
+    /// Returns true if the node, or one in it, could not be read.
+    #[must_use]
+    pub fn has_broken(&self) -> bool {
+        match &self.value {
+            NodeValue::Broken => true,
+            NodeValue::Scalar(_) => false,
+            NodeValue::Seq(items) => items.iter().any(|item| item.has_broken()),
+            NodeValue::Map(entries) => entries.iter().any(|(_, value)| value.has_broken()),
+        }
+    }
+
     /// Returns true if nothing is written.
     pub fn is_null(&self) -> bool {
         matches!(&self.value, NodeValue::Scalar(ScalarNode { kind: ScalarType::Null, .. }))

@@ -117,6 +117,12 @@ impl<'a> Section<'a> {
         self.entries.iter().any(|(_, node)| is_broken(node) || node.items().any(is_broken))
     }
 
+    /// Returns true if a value in the section, at any depth, is reported as unreadable, so that the section is not what the
+    /// operator wrote.
+    pub(crate) fn is_incomplete(&self) -> bool {
+        self.entries.iter().any(|(_, node)| node.has_broken())
+    }
+
     /// Returns true if nothing is written in the section.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -292,6 +298,8 @@ impl<'a> Section<'a> {
 
     /// Returns the value of `node`, which is part of this section; `None` if it is wrong.
     pub fn check<T>(&mut self, node: &Node, read: impl FnOnce(&Node) -> Read<T>) -> Option<T> {
+        // The problem of a node that could not be read is reported already.
+        let node = Some(node).filter(|node| !matches!(node.value, NodeValue::Broken))?;
         read(node).map_err(|fault| self.problems.push(fault.error(node.at))).ok()
     }
 }

@@ -163,7 +163,7 @@ pub(super) fn policies(
 ) -> PolicyLists {
     let mut lists = PolicyLists { policies: nodes.map(|nodes| Vec::with_capacity(nodes.len())), shadow: Vec::new() };
     let mut lines = HashMap::new();
-    let mut places: Vec<Position> = Vec::new();
+    let mut places: Vec<Option<Position>> = Vec::new();
     for node in nodes.unwrap_or_default() {
         let Some(mut section) = section.like(PATH, node) else { continue };
         let Some((policy, is_shadow)) = top_policy(&mut section, &mut lines, decision_wait) else { continue };
@@ -171,20 +171,22 @@ pub(super) fn policies(
         if is_shadow {
             lists.shadow.push(policy);
         } else if let Some(policies) = &mut lists.policies {
-            places.push(lints::name_of(&section));
+            places.push((!section.is_incomplete()).then(|| lints::name_of(&section)));
             policies.push(policy);
         }
     }
     if let Some(policies) = &lists.policies {
-        // A policy that ends does not make others useless.
-        let lasting = places.into_iter().zip(policies).filter(|(_, policy)| policy.until.is_none());
-        lints::compare(section, &lasting.collect::<Vec<_>>());
+        // A policy that ends does not make others useless, and one that could not be read as a whole is not judged.
+        let placed = places.into_iter().zip(policies).filter_map(|(place, policy)| Some((place?, policy)));
+        lints::compare(section, &placed.filter(|(_, policy)| policy.until.is_none()).collect::<Vec<_>>());
         warn_of_no_keep(section, policies, !lists.shadow.is_empty());
     }
     if let Some(mut section) = section.section("shadow") {
         for node in section.items("policies", &SHADOW_COUNT).unwrap_or_default() {
             let Some(mut section) = section.like(PATH, node) else { continue };
-            lists.shadow.extend(top_policy(&mut section, &mut lines, decision_wait).map(|(policy, _)| policy));
+            let Some((policy, _)) = top_policy(&mut section, &mut lines, decision_wait) else { continue };
+            lints::beyond_spans_max(&mut section, &policy.rule, spans_max);
+            lists.shadow.push(policy);
         }
     }
     if lines.len() > POLICY_COUNT.max {
@@ -250,7 +252,10 @@ pub(super) fn policy(
         Some(section.read("name", policy_name).unwrap_or_default())
     };
     let rule = rule(section, place, decision_wait);
-    rule.iter().for_each(|rule| lints::impossible(section, place, rule, reported));
+    // What is left of a policy that could not be read as a whole says nothing about it.
+    if !section.is_incomplete() {
+        rule.iter().for_each(|rule| lints::impossible(section, place, rule, reported));
+    }
     Some(Policy { name: name?, rule: rule?, until: None })
 }
 
