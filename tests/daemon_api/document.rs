@@ -9,7 +9,7 @@ use spansieve::daemon::Daemon;
 
 use super::asking::{get, spansieve};
 use super::stream::Listening;
-use crate::support::{Client, error, eventually, otlp, request};
+use crate::support::{self, Client, error, eventually, otlp, request, span, trace_id};
 
 const DOCUMENT: &str = include_str!("../../docs/daemon-api.md");
 
@@ -109,5 +109,61 @@ api: {listen: \"127.0.0.1:0\"}
         }
         let shown: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(like(answer, &shown, varying), shown, "{name}");
+    }
+}
+
+/// Returns the arguments and the output of the transcript `name`, with the daemon's URL in the place of its own.
+fn transcript(name: &str, url: &str) -> (Vec<String>, &'static str) {
+    let (_, rest) = DOCUMENT.split_once(&format!("<!-- example: {name} -->\n```text\n$ ")).unwrap();
+    let (command, expected) = rest.split_once("\n```").unwrap().0.split_once('\n').unwrap();
+    let argument = |word: &str| if word.contains("://") { url.to_owned() } else { word.to_owned() };
+    (command.split(' ').skip(1).map(argument).collect(), expected)
+}
+
+/// Returns the words of each line. Words with a digit, such as times, ids, rates and the URL, differ from run to run.
+fn masked(text: &str) -> Vec<Vec<&str>> {
+    let mask = |word| if str::contains(word, |c: char| c.is_ascii_digit()) { "#" } else { word };
+    text.trim_end().lines().map(|line| line.split_whitespace().map(mask).collect()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_transcripts_are_what_the_commands_print() {
+    let text = "
+otlp: {listen: [\"127.0.0.1:0\"]}
+export: {endpoint: embedded, embedded: {listen: \"127.0.0.1:0\"}}
+memory: {limit: 512MiB}
+tail_sampling:
+  decision_wait: 60s
+  policies:
+    - {name: errors, type: error}
+    - {name: baseline, type: probabilistic, probabilistic: {sampling_percentage: 5}}
+    - {name: slower, type: latency, shadow: true, latency: {threshold_ms: 300}}
+api: {listen: \"127.0.0.1:0\"}
+";
+    let daemon = support::start(text).await;
+    let url = daemon.api_url().unwrap().to_owned();
+    let traffic = async {
+        let mut client = Client::new(&otlp(&daemon));
+        loop {
+            client.export(request("checkout", vec![error(trace_id(false), "pay")])).await.unwrap();
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    let pending = trace_id(false);
+    Client::new(&otlp(&daemon)).export(request("checkout", vec![span(pending, "list")])).await.unwrap();
+    let commands = async {
+        for name in ["tail-text", "top-text", "explain-text"] {
+            let (mut args, expected) = transcript(name, &url);
+            if name == "explain-text" {
+                *args.last_mut().unwrap() = format!("{pending:032x}");
+            }
+            let printed = spansieve(&args.iter().map(String::as_str).collect::<Vec<_>>()).await;
+            assert_eq!((printed.code, printed.stderr.as_str()), (Some(0), ""), "{name}");
+            assert_eq!(masked(&printed.stdout), masked(expected), "{name}:\n{}", printed.stdout);
+        }
+    };
+    tokio::select! {
+        () = traffic => unreachable!("it does not end"),
+        () = commands => {}
     }
 }
