@@ -319,6 +319,30 @@ fn a_configuration_with_a_mistake_is_json_for_programs() {
 }
 
 #[test]
+fn other_files_that_cannot_be_used_are_json_for_programs() {
+    let foreign = config_file("memory: {limit: 1GiB}\n");
+    let empty = config_file("tests: []\n");
+    let unknown = config_file("tests: [{name: a, trace: 'a  b  1ms', expect: {policy: erors}}]\n");
+    let path = |file: &tempfile::NamedTempFile| file.path().to_str().unwrap().to_owned();
+    let missing = "/nonexistent/x.yaml".to_owned();
+    for (command, file, word) in [
+        ("import", path(&foreign), "a configuration of Spansieve already"),
+        ("import", missing.clone(), "cannot read"),
+        ("test", path(&empty), "there are no tests in it"),
+        ("test", path(&unknown), "has no policy `erors`"),
+        ("test", missing, "cannot read"),
+    ] {
+        let args = [command, file.as_str(), "--format", "json"];
+        let output = spansieve(&args).output().unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{args:?}: {error}: {}", String::from_utf8_lossy(&output.stderr)));
+        assert_eq!((output.status.code(), &json["valid"]), (Some(78), &false.into()), "{args:?}");
+        assert!(json["problems"][0]["message"].as_str().is_some_and(|text| text.contains(word)), "{args:?}: {json}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{args:?}");
+    }
+}
+
+#[test]
 fn a_file_of_tests_is_not_a_configuration() {
     let tests = "tests:\n  - name: x\n    trace: 'api  GET  20ms  error'\n    expect: {policy: errors}\n";
     let directory = tempfile::tempdir().unwrap();

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::output::{self, print_error};
 use super::source::{self, ConfigSource};
-use super::validate::EXIT_CONFIG;
+use super::validate::{self, EXIT_CONFIG, report_message, report_problems};
 use crate::import::{ForeignKind, Imported, import};
 use crate::terminal::Paint;
 
@@ -47,6 +47,15 @@ pub enum Format {
     Json,
 }
 
+impl From<Format> for validate::Format {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Text => validate::Format::Text,
+            Format::Json => validate::Format::Json,
+        }
+    }
+}
+
 /// Imports a file, and prints the result and the report.
 #[must_use]
 pub fn run(arguments: &Import) -> ExitCode {
@@ -56,14 +65,14 @@ pub fn run(arguments: &Import) -> ExitCode {
     let text = match source.read() {
         Ok(text) => text,
         Err(error) => {
-            print_error(&format!("error: cannot read {name}: {error}\n  = help: {HELP}\n"));
+            report_message(&format!("cannot read {name}: {error}"), Some(HELP), &name, arguments.format.into());
             return EXIT_CONFIG.into();
         }
     };
     let imported = match import(&text, &name, arguments.environment.as_deref(), &source::file) {
         Ok(imported) => imported,
         Err(problems) => {
-            print_error(&problems.render(&name, paint));
+            report_problems(problems, &name, arguments.format.into());
             return EXIT_CONFIG.into();
         }
     };

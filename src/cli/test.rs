@@ -8,10 +8,9 @@ use std::time::Instant;
 
 use self::suites::{Suite, suites};
 use super::Config;
-use super::explain::report;
 use super::output;
 use super::progress::Progress;
-use super::validate::{self, EXIT_CONFIG};
+use super::validate::{self, EXIT_CONFIG, report_message};
 use crate::offline::input;
 use crate::offline::render::TraceView;
 use crate::offline::test_runs::report::{Report, ReportedTest};
@@ -95,11 +94,11 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     let runner = match Runner::new(&loaded.settings) {
         Ok(runner) => runner,
         Err(error) => {
-            report("error", &format!("{source}: {error}"), None);
+            report_message(&format!("{source}: {error}"), None, &source.to_string(), format);
             return ExitCode::from(EXIT_CONFIG);
         }
     };
-    if suites.iter().filter(|suite| !names_known_policies(suite, &runner)).count() > 0 {
+    if suites.iter().filter(|suite| !names_known_policies(suite, &runner, format)).count() > 0 {
         return ExitCode::from(EXIT_CONFIG);
     }
     let results = play(&suites, &runner, arguments.coverage);
@@ -117,7 +116,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 }
 
 /// Reports the tests that expect a policy that the configuration does not have. Returns true if there are none.
-fn names_known_policies(suite: &Suite, runner: &Runner<'_>) -> bool {
+fn names_known_policies(suite: &Suite, runner: &Runner<'_>, format: validate::Format) -> bool {
     let names = runner.policy_names();
     let expected = suite.tests.iter().filter_map(|test| test.keys.expect.policy.as_ref());
     let unknown = expected.filter(|expected| !names.contains(&expected.name));
@@ -125,7 +124,8 @@ fn names_known_policies(suite: &Suite, runner: &Runner<'_>) -> bool {
         let place = format!("{}:{}:{}", suite.name, unknown.at.line, unknown.at.column);
         let known = names.iter().map(String::as_str);
         let help = did_you_mean(&unknown.name, known).unwrap_or_else(|| format!("policies: {}", names.join(", ")));
-        report("error", &format!("{place}: the configuration has no policy `{}`", unknown.name), Some(&help));
+        let fault = format!("{place}: the configuration has no policy `{}`", unknown.name);
+        report_message(&fault, Some(&help), &suite.name, format);
         false
     })
 }

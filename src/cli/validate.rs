@@ -20,6 +20,7 @@ use crate::clock;
 use crate::config::{self, ConfigError, Loaded, Settings, ShownSetting};
 use crate::sampling::settings::{Policy, Rule, TRACE_SPANS};
 use crate::sampling::{Policies, PolicySet};
+use crate::settings::diagnostic::printable_text;
 use crate::settings::diagnostic::{Position, SettingError};
 use crate::terminal::Paint;
 use estimate::{Estimate, Rate};
@@ -173,6 +174,11 @@ pub(super) fn report_problems(problems: ConfigError, name: &str, format: Format)
     let _ = Unusable::Problems(problems).print(name, format);
 }
 
+/// Reports a problem with the file `name` that is not at one place in it, with a remedy if there is one, in the form `format`.
+pub(super) fn report_message(message: &str, help: Option<&str>, name: &str, format: Format) {
+    let _ = Unusable::Message(message.to_owned(), help.map(str::to_owned)).print(name, format);
+}
+
 /// The end of the names of files with tests.
 pub(super) const TEST_FILE: &str = ".test.yaml";
 
@@ -207,7 +213,7 @@ impl Unusable {
         let code = ExitCode::from(EXIT_CONFIG);
         match (self, format) {
             (Unusable::Message(message, help), Format::Text) => {
-                print_error(&format!("error: {message}\n"));
+                print_error(&format!("error: {}\n", printable_text(message)));
                 help.iter().for_each(|help| print_error(&format!("  = help: {help}\n")));
                 code
             }

@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::cli::explain::report;
 use crate::cli::output::print_error;
 use crate::cli::source::{BUILT_IN_TESTS, ConfigSource};
-use crate::cli::validate::{Format, TEST_FILE, report_problems};
+use crate::cli::validate::{Format, TEST_FILE, report_message, report_problems};
 use crate::config::{self, Settings};
 use crate::policy_tests::PolicyTest;
 use crate::terminal::Paint;
@@ -23,8 +22,8 @@ pub(super) struct Suite {
     pub(super) tests: Vec<PolicyTest>,
 }
 
-/// Returns the tests to run; `None` if there are none, or if they cannot be read. Problems go to standard error; those of
-/// the contents of a file have the form `format`.
+/// Returns the tests to run; `None` if there are none, or if they cannot be read. Problems are reported in the form
+/// `format`.
 pub(super) fn suites(
     files: &[PathBuf],
     source: &ConfigSource,
@@ -38,14 +37,16 @@ pub(super) fn suites(
 fn named(files: &[PathBuf], source: &ConfigSource, format: Format) -> Option<Vec<Suite>> {
     let sources: Vec<ConfigSource> = files.iter().map(|path| ConfigSource::of(Some(path))).collect();
     if sources.iter().chain([source]).filter(|source| **source == ConfigSource::Stdin).count() > 1 {
-        report("error", "standard input is named twice, and can be read once", Some("write the other one to a file"));
+        let fault = "standard input is named twice, and can be read once";
+        report_message(fault, Some("write the other one to a file"), &source.to_string(), format);
         return None;
     }
     let suites: Option<Vec<Suite>> = sources.iter().map(|source| read(source, format)).collect();
     let suites = suites?;
     let empty: Vec<&Suite> = suites.iter().filter(|suite| suite.tests.is_empty()).collect();
     for suite in &empty {
-        report("error", &format!("{}: there are no tests in it", suite.name), Some("write them under `tests:`"));
+        let fault = format!("{}: there are no tests in it", suite.name);
+        report_message(&fault, Some("write them under `tests:`"), &suite.name, format);
     }
     empty.is_empty().then_some(suites)
 }
@@ -69,7 +70,8 @@ fn of_configuration(source: &ConfigSource, settings: &Settings, format: Format) 
     if suites.iter().all(|suite| suite.tests.is_empty()) {
         let names: Vec<&str> = suites.iter().map(|suite| suite.name.as_str()).collect();
         let help = format!("write them under `tests:` in the configuration, or in a file NAME{TEST_FILE} beside it");
-        report("error", &format!("{}: there are no tests", names.join(", ")), Some(&help));
+        let fault = format!("{}: there are no tests", names.join(", "));
+        report_message(&fault, Some(&help), &source.to_string(), format);
         return None;
     }
     Some(suites)
@@ -117,7 +119,8 @@ fn read(source: &ConfigSource, format: Format) -> Option<Suite> {
             ErrorKind::IsADirectory => Some(format!("name the files in it, such as {source}/*{TEST_FILE}")),
             _ => source.help(&error),
         };
-        report("error", &format!("cannot read {source}: {error}"), help.as_deref());
+        let fault = format!("cannot read {source}: {error}");
+        report_message(&fault, help.as_deref(), &source.to_string(), format);
     });
     suite(&source.to_string(), directory, &text.ok()?, format)
 }
