@@ -370,6 +370,11 @@ impl Shard {
     /// Removes a trace from slots and index.
     fn take_out(&mut self, slot: SlotNumber, hash: u64) -> Option<HeldTrace> {
         self.index.remove(hash, slot);
+        self.take_out_of_slot(slot)
+    }
+
+    /// Removes a trace from the slots. The index still has its entry, which the caller must remove.
+    fn take_out_of_slot(&mut self, slot: SlotNumber) -> Option<HeldTrace> {
         self.later.forget(slot);
         self.due_reports.forget(slot);
         self.traces.remove(slot)

@@ -8,7 +8,7 @@ use super::super::slots::SlotNumber;
 #[derive(Debug, Default)]
 pub(super) struct TraceIndex(HashTable<IndexEntry>);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct IndexEntry {
     hash: u32,
     slot: SlotNumber,
@@ -34,9 +34,10 @@ impl TraceIndex {
         self.0.insert_unique(place.spread(), place, IndexEntry::spread);
     }
 
+    /// Removes the entry of this hash and slot. Another trace may have taken the slot since.
     pub(super) fn remove(&mut self, hash: u64, slot: SlotNumber) {
-        let place = IndexEntry { hash: hash as u32, slot };
-        if let Ok(entry) = self.0.find_entry(place.spread(), |place| place.slot == slot) {
+        let wanted = IndexEntry { hash: hash as u32, slot };
+        if let Ok(entry) = self.0.find_entry(wanted.spread(), |place| *place == wanted) {
             entry.remove();
         }
     }
@@ -48,3 +49,6 @@ impl TraceIndex {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,8 @@ use crate::tail::verdicts::Found;
 #[derive(Debug)]
 pub(in crate::tail) struct Released {
     id: TraceId,
+    /// The hash and the slot that the index still has.
+    indexed: (u64, SlotNumber),
     /// The hash that the cache of dropped ids knows it by.
     hash: u64,
     /// The packed facts about the decision.
@@ -39,22 +41,25 @@ impl Shard {
     ) {
         let Some(id) = self.traces.get(slot).map(|trace| trace.id) else { return };
         let hash = round.hash(id);
-        let Some(trace) = self.take_out(slot, hash) else { return };
+        let Some(trace) = self.take_out_of_slot(slot) else { return };
         self.held.remove(&trace);
         let facts = DecisionFacts { trigger, drop_policy, ..trace.facts(round) };
         let kind = DropKind { by_policy: drop_policy.is_some(), is_unrepresented };
-        let (hash, facts) = (kind.hash(hash), facts.pack());
-        round.released.push(Released { id, hash, facts, fragments: trace.fragments, drop_policy, is_unrepresented });
+        let (indexed, hash, facts, fragments) = ((hash, slot), kind.hash(hash), facts.pack(), trace.fragments);
+        round.released.push(Released { id, indexed, hash, facts, fragments, drop_policy, is_unrepresented });
     }
 
-    /// Counts the spans of the traces that the round has released, lets go of them, and remembers the traces. Every round
-    /// of work ends with this. The traces have waited for long, so their spans are not in the processor's cache: each
+    /// Takes the traces that the round has released out of the index, counts their spans, lets go of them, and remembers the
+    /// traces. Every round of work ends with this. The traces have waited for long, so their spans are not in the processor's cache: each
     /// step goes through all traces, so that the waits for memory overlap.
     pub(super) fn let_go_of_released(&mut self, round: &mut WorkRound<'_>) {
         if round.released.is_empty() {
             return;
         }
         let mut released = std::mem::take(round.released);
+        for &Released { indexed: (hash, slot), .. } in &released {
+            self.index.remove(hash, slot);
+        }
         for trace in &released {
             round.count_dropped(&trace.fragments, trace.drop_policy, trace.is_unrepresented);
         }
