@@ -8,6 +8,7 @@
 //! order. All traces of a request are looked up before the first is touched, so that these waits overlap.
 
 mod again;
+mod ahead;
 mod counts;
 mod drop_kind;
 mod fleet;
@@ -398,6 +399,9 @@ impl Shard {
 
     /// Decides up to `traces_max` traces that are due at `round.now_ms`. Returns true if more may be due.
     pub(super) fn decide_due(&mut self, traces_max: usize, round: &mut WorkRound<'_>) -> bool {
+        let now = Moment::new(round.now_ms);
+        self.read_ahead(&self.rooted, Some(now), traces_max);
+        self.read_ahead(&self.waiting, Some(now), traces_max);
         let more = round.slice(traces_max, |round| {
             let due = self.rooted.pop_due(round.now_ms).or_else(|| self.waiting.pop_due(round.now_ms));
             due.map(|due| self.decide_if_pending(due, None, round))
@@ -409,6 +413,8 @@ impl Shard {
     /// Decides up to `traces_max` pending traces, due or not. Traces whose root has come go first, because they are
     /// likely to be complete. Within each of the two groups, the oldest go first. Returns true if more are pending.
     pub(super) fn decide_oldest(&mut self, traces_max: usize, trigger: Trigger, round: &mut WorkRound<'_>) -> bool {
+        self.read_ahead(&self.rooted, None, traces_max);
+        self.read_ahead(&self.waiting, None, traces_max);
         let more = round.slice(traces_max, |round| {
             let due = self.rooted.pop().or_else(|| self.waiting.pop());
             due.map(|due| self.decide_if_pending(due, Some(trigger), round))
@@ -504,6 +510,8 @@ impl Shard {
         round: &mut WorkRound<'_>,
     ) -> usize {
         let before = self.rescuable.len();
+        self.read_ahead(&self.rescuable, until, traces_max);
+        self.read_index_ahead(&self.rescuable, until, traces_max, round);
         round.slice(traces_max, |round| {
             let due = match until {
                 Some(until) => self.rescuable.pop_until(until),
