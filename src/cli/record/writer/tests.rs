@@ -48,6 +48,15 @@ fn a_recording_is_written_as_it_came() {
 }
 
 #[test]
+fn a_recording_is_compressed_with_a_window_of_one_mebibyte_and_without_a_checksum() {
+    let directory = TempDir::new().unwrap();
+    write(&directory, 1 << 20, &answer(3, |_| vec![1; 5_000])).unwrap();
+    let file = std::fs::read(directory.path().join("out.rec")).unwrap();
+    // The descriptors of the frame and of its window (RFC 8878, 3.1.1.1): neither size nor checksum, and 2^20.
+    assert_eq!(file[4..6], [0, (20 - 10) << 3]);
+}
+
+#[test]
 fn after_the_end_only_remarks_count() {
     let whole = answer(3, |_| vec![1; 5_000]);
     // The time is over within the second request, and the third one comes after it.
