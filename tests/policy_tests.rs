@@ -144,6 +144,8 @@ fn tests_of_another_configuration_beside_it_are_left_out() {
     };
     assert_eq!(passed(&["test"]), (0, "1 passed, 0 failed\n".to_owned()));
     assert_eq!(passed(&["test", "--config", "shop.yaml"]), (0, "3 passed, 0 failed\n".to_owned()));
+    let (code, _, err) = run(&files[..3], &["test"]);
+    assert!(code == 78 && err.contains("shop.test.yaml belongs to another configuration"), "{err}");
 }
 
 #[test]

@@ -341,7 +341,12 @@ fn span_name(node: &Node) -> Read<String> {
 }
 
 fn path(node: &Node) -> Read<PathBuf> {
-    values::name(node, "a file", PATH_BYTES_MAX).map(PathBuf::from)
+    let name = values::name(node, "a file", PATH_BYTES_MAX)?;
+    if name == "-" {
+        let fault = SettingError::new("a test cannot read standard input");
+        return Err(fault.help("write the traces to a file, and name that"));
+    }
+    Ok(PathBuf::from(name))
 }
 
 fn policy(node: &Node) -> Read<PolicyName> {

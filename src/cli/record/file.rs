@@ -37,13 +37,21 @@ pub(super) enum FileError {
     )]
     Stdout,
     /// The system refuses.
-    #[error("cannot create {}: {cause}; give --out a place where this user may write", path.display())]
+    #[error("cannot create {}: {cause}; {}", path.display(), remedy(cause))]
     Unusable {
         /// The file.
         path: PathBuf,
         /// The reason.
         cause: io::Error,
     },
+}
+
+fn remedy(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::NotFound => "make its folder first, or give --out another place",
+        io::ErrorKind::StorageFull => "give --out a place with room",
+        _ => "give --out a place where this user may write",
+    }
 }
 
 /// A file that is not whole. If it is dropped before it is [finished](PartialFile::finish) or

@@ -58,9 +58,12 @@ fn of_configuration(source: &ConfigSource, settings: &Settings, format: Format) 
         ConfigSource::Stdin | ConfigSource::BuiltIn => PathBuf::new(),
     };
     let mut suites = vec![Suite { name: source.to_string(), directory, tests: settings.tests.clone() }];
+    let mut foreign = Vec::new();
     match source {
         ConfigSource::File(path) => {
-            for path in beside(path) {
+            let own;
+            (own, foreign) = beside(path);
+            for path in own {
                 suites.push(read(&ConfigSource::File(path), format)?);
             }
         }
@@ -69,7 +72,13 @@ fn of_configuration(source: &ConfigSource, settings: &Settings, format: Format) 
     }
     if suites.iter().all(|suite| suite.tests.is_empty()) {
         let names: Vec<&str> = suites.iter().map(|suite| suite.name.as_str()).collect();
-        let help = format!("write them under `tests:` in the configuration, or in a file NAME{TEST_FILE} beside it");
+        let mut help =
+            format!("write them under `tests:` in the configuration, or in a file NAME{TEST_FILE} beside it");
+        if let Some(first) = foreign.first() {
+            let first = first.display();
+            help +=
+                &format!("; {first} belongs to another configuration: `test --config F {first}` runs it all the same");
+        }
         let fault = format!("{}: there are no tests", names.join(", "));
         report_message(&fault, Some(&help), &source.to_string(), format);
         return None;
@@ -77,15 +86,17 @@ fn of_configuration(source: &ConfigSource, settings: &Settings, format: Format) 
     Some(suites)
 }
 
-/// Returns the files with tests beside a configuration, by name, without those of other configurations.
-fn beside(configuration: &Path) -> Vec<PathBuf> {
+/// Returns the files with tests beside a configuration, by name: its own, and those of other configurations.
+fn beside(configuration: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let directory = directory_of(configuration);
     let listed = if directory.as_os_str().is_empty() { Path::new(".") } else { &directory };
     let entries = std::fs::read_dir(listed).into_iter().flatten().flatten();
     let names: BTreeSet<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     let own = configuration.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let belongs = |test: &&String| test.ends_with(TEST_FILE) && belongs(test, own, &names);
-    names.iter().filter(belongs).map(|name| directory.join(name)).collect()
+    let tests = names.iter().filter(|name| name.ends_with(TEST_FILE));
+    let (own, foreign): (Vec<&String>, Vec<&String>) = tests.partition(|test| belongs(test, own, &names));
+    let paths = |names: Vec<&String>| names.into_iter().map(|name| directory.join(name)).collect();
+    (paths(own), paths(foreign))
 }
 
 /// Returns true if the file `test` belongs to the configuration `own`: `a.b.test.yaml` belongs to `a.b.yaml`, or without

@@ -33,7 +33,8 @@ fn every_key_is_read() {
 }
 
 /// Tests with a mistake, and the message about it.
-const MISTAKES: [(&str, &str); 21] = [
+const MISTAKES: [(&str, &str); 22] = [
+    ("{name: x, expect: {verdict: kept}, file: '-'}", "a test cannot read standard input"),
     ("{expect: {verdict: kept}, trace: 'a  b  1ms'}", "the key `name` is missing"),
     ("{name: x, trace: 'a  b  1ms'}", "the key `expect` is missing"),
     ("{name: x, expect: {}, trace: 'a  b  1ms'}", "nothing is expected"),

@@ -118,7 +118,7 @@ fn files_that_exist_are_not_replaced() {
     let error = PartialFile::create(std::path::Path::new("/")).unwrap_err().to_string();
     assert!(error.contains("name a file"), "{error}");
     let error = PartialFile::create(&directory.path().join("none/out.rec")).unwrap_err().to_string();
-    assert!(error.contains("cannot create") && error.contains("give --out a place"), "{error}");
+    assert!(error.contains("cannot create") && error.contains("make its folder first"), "{error}");
     let error = PartialFile::create(std::path::Path::new("-")).unwrap_err().to_string();
     assert!(error.contains("name a file, or read /api/recording"), "{error}");
 }
